@@ -1,0 +1,158 @@
+"""The queue for Python programs: one queue and one worker a process, made when they are first needed.
+
+    from queue_core import enqueue, process_queue
+    enqueue(["git", "fetch"])
+    enqueue("my-notes add", kwargs={"title": "Today", "draft": True})
+    process_queue()
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from queue_core import callers
+from queue_core.errors import WorkerError
+from queue_core.service import Queue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from queue_core.model import Origin, Receipt
+    from queue_core.views import View
+    from queue_core.worker.loop import Worker
+
+_queue: Queue | None = None
+_running: _RunningWorker | None = None
+
+
+def get_queue() -> Queue:
+    """This process's queue, opened when it is first asked for."""
+    global _queue
+    if _queue is None:
+        _queue = Queue.open(group_commit=True)
+    return _queue
+
+
+def enqueue(command: str | Sequence[str], *, silent: bool | None = None, **fields: Any) -> Receipt:
+    """Queue one command; durable when this returns.
+
+    `command` is an argv, or a text that is split as a shell would; `fields` are those of a job (queue,
+    priority, kwargs, delay, retries, …: see `submission.KEYS`). Says what it did on a terminal; `silent`
+    None finds out by itself whether it runs under a hook. InvalidJob, QueueFull, StoreError say why not.
+    """
+    from queue_core.submission import new_job
+
+    given = {"command": command} if isinstance(command, str) else {"argv": list(command)}
+    job = new_job({**given, **fields})
+    receipt = get_queue().enqueue([job], _origin())[0]
+    quiet = callers.under_hook(os.environ) if silent is None else silent
+    if not quiet and sys.stderr.isatty():
+        sys.stderr.write(f"Queued job {receipt.id} ({receipt.state}): {' '.join(job.argv)}\n")
+    return receipt
+
+
+def get_status(job_id: int | None = None) -> View:
+    """The whole queue (counts, queues, worker, health), or one job in full. UnknownJob."""
+    return get_queue().status_view() if job_id is None else get_queue().job_view(job_id)
+
+
+def process_queue(*, parallelism: int | None = None) -> View:
+    """Run what is there in this process, then return the status: waits for no backoff."""
+    import anyio
+
+    from queue_core.worker.loop import Options, Worker
+
+    worker = Worker(get_queue(), Options(parallelism=parallelism, until_empty=True))
+    anyio.run(worker.run)
+    return get_status()
+
+
+def start_worker(*, parallelism: int | None = None, threshold: int = 1) -> bool:
+    """Start a worker in a thread of this process if at least `threshold` jobs wait; whether one runs now.
+
+    It claims until `stop_worker`; other processes' workers share the queue with it.
+    """
+    global _running
+    if _running is not None and _running.lives():
+        return True
+    if get_status()["health"]["pending"] < threshold and not get_queue().has_backlog():
+        return False
+    _running = _RunningWorker(get_queue(), parallelism)
+    return True
+
+
+def stop_worker(*, now: bool = False, timeout: float = 60.0) -> bool:
+    """Let running commands end and stop; with `now`, end them and put their jobs back.
+
+    Whether the worker has left within `timeout` seconds (True if there was none).
+    """
+    global _running
+    if _running is None:
+        return True
+    if not _running.stop(now=now, timeout=timeout):
+        return False
+    _running = None
+    return True
+
+
+def get_worker() -> Worker | None:
+    """The worker that `start_worker` started, while it lives."""
+    return _running.worker if _running is not None and _running.lives() else None
+
+
+def reset() -> None:
+    """Stop the worker at once and forget the queue: for tests. What was accepted stays in its home."""
+    global _queue
+    stop_worker(now=True)
+    if _queue is not None:
+        _queue.close()
+        _queue = None
+
+
+def _origin() -> Origin:
+    caller = callers.caller_of(os.environ, hook_verb=False, caller_of_job=get_queue().store.caller_of)
+    return callers.origin_of(os.environ, caller)
+
+
+class _RunningWorker:
+    """A worker in a thread with an event loop of its own."""
+
+    def __init__(self, queue: Queue, parallelism: int | None) -> None:
+        import threading
+
+        from queue_core.worker.loop import Options, Worker
+
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self.worker = Worker(queue, Options(parallelism=parallelism), on_ready=self._ready.set)
+        self._thread: threading.Thread = threading.Thread(target=self._run, name="runq-worker", daemon=True)
+        self._thread.start()
+        self._ready.wait(30)
+        if self._error is not None:
+            raise WorkerError(f"the worker did not start: {self._error}") from self._error
+
+    def _run(self) -> None:
+        from anyio.from_thread import start_blocking_portal
+
+        try:
+            with start_blocking_portal() as portal:
+                self._portal = portal
+                portal.call(self.worker.run)
+        except BaseException as error:  # noqa: BLE001 - told to whoever started it
+            self._error = error
+        finally:
+            self._ready.set()
+
+    def lives(self) -> bool:
+        """Whether the worker still works."""
+        return self._thread.is_alive()
+
+    def stop(self, *, now: bool, timeout: float) -> bool:
+        """Have it leave; whether it has within `timeout` seconds."""
+        if self.lives():
+            self._portal.call(self.worker.change_mode, "stop" if now else "finish")
+            self._thread.join(timeout)
+        return not self.lives()

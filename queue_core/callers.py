@@ -1,0 +1,48 @@
+"""Who asks: a person, a hook or an agent. It follows from the entry point, never from a parameter.
+
+Measured on Claude Code 2.1.330: its hooks carry `CLAUDECODE` and `CLAUDE_PROJECT_DIR`, a command in an
+agent's own shell carries `CLAUDECODE` without it. Somebody with an unrestricted shell of the same user
+can pretend to be anyone; SECURITY.md says so.
+"""
+
+from __future__ import annotations
+
+import os
+
+from queue_core.model import Origin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from queue_core.model import Caller
+
+# What the shells of agents set: Claude Code, Gemini CLI, Cursor, Codex.
+AGENT_MARKS = ("CLAUDECODE", "GEMINI_CLI", "CURSOR_AGENT", "CODEX_SANDBOX")
+
+
+def caller_of(environ: Mapping[str, str], *, hook_verb: bool, caller_of_job: Callable[[int], Caller | None]) -> Caller:
+    """The caller of a CLI verb in this environment; inside a queued job, that job's caller."""
+    inside = environ.get("RUNQ_JOB_ID")
+    if inside:
+        found = caller_of_job(int(inside)) if inside.isdigit() else None
+        return found or "agent"
+    if under_hook(environ):
+        return "hook"
+    if any(environ.get(mark) for mark in AGENT_MARKS):
+        return "agent"
+    return "hook" if hook_verb else "person"
+
+
+def under_hook(environ: Mapping[str, str]) -> bool:
+    """Whether this process was started by a client's hook (which wants silence)."""
+    return bool(environ.get("CLAUDECODE") and environ.get("CLAUDE_PROJECT_DIR"))
+
+
+def origin_of(environ: Mapping[str, str], caller: Caller, *, session: str | None = None) -> Origin:
+    """The caller with the session and project that the environment tells of."""
+    return Origin(
+        caller=caller,
+        session=session or environ.get("CLAUDE_CODE_SESSION_ID") or None,
+        project=environ.get("CLAUDE_PROJECT_DIR") or (None if caller == "person" else os.getcwd()),
+    )

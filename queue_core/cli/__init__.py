@@ -1,0 +1,1 @@
+"""The command line. `main` dispatches; what `runq add` and `runq hook` import is measured and kept lean."""

@@ -1,0 +1,63 @@
+"""`runq add --file`: one JSON object, or JSON lines, all or none."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from queue_core.errors import InvalidJob, UsageError
+from queue_core.submission import new_job
+
+if TYPE_CHECKING:
+    from queue_core.model import NewJob
+
+
+def read_jobs(source: str) -> list[NewJob]:
+    """The jobs that a file (or `-`, standard input) holds; InvalidJob names the line that is wrong."""
+    text = _text(source)
+    whole = _one_object(text)
+    if whole is not None:
+        return [new_job(whole)]
+    jobs = [_line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not jobs:
+        raise InvalidJob(f'{source} holds no jobs; write one JSON object a line, such as {{"argv": ["true"]}}')
+    return jobs
+
+
+def _text(source: str) -> str:
+    try:
+        if source == "-":
+            return sys.stdin.buffer.read().decode("utf-8")
+        with open(source, encoding="utf-8") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise InvalidJob(
+            f"{source} is not UTF-8 text ({error.reason} at byte {error.start}); nothing was stored"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{source} could not be read ({error.strerror})") from None
+
+
+def _one_object(text: str) -> dict[str, Any] | None:
+    """A file that is one object over several lines; None if it is JSON lines (or broken: the lines tell)."""
+    if "\n" not in text.strip():
+        return None
+    try:
+        found: Any = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None  # pyright: ignore[reportUnknownVariableType]
+
+
+def _line(number: int, line: str) -> NewJob:
+    try:
+        fields: Any = json.loads(line)
+    except ValueError as error:
+        raise InvalidJob(f"line {number} is not valid JSON ({error}); nothing of the file was stored") from None
+    if not isinstance(fields, dict):
+        raise InvalidJob(f"line {number} is JSON, but no object; nothing of the file was stored")
+    try:
+        return new_job(fields)  # pyright: ignore[reportUnknownArgumentType]
+    except InvalidJob as error:
+        raise InvalidJob(f"line {number}: {error}; nothing of the file was stored") from None

@@ -1,0 +1,150 @@
+"""Options from one table a verb: parsing, help and errors. Lean, because `argparse` takes 6 ms to import."""
+
+from __future__ import annotations
+
+from queue_core.errors import UsageError
+from queue_core.value import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+
+class Option(Frozen):
+    """One option: `metavar` None makes it a flag; `many` collects all its values."""
+
+    name: str  # as typed, without the dashes
+    metavar: str | None = None
+    help: str = ""
+    kind: str = "text"  # text | int | number
+    many: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.name.replace("-", "_")
+
+
+class Verb(Frozen):
+    """What a verb takes: `operands` says how its arguments are called, `command` that `-- PROGRAM` follows."""
+
+    name: str
+    summary: str
+    example: str
+    options: tuple[Option, ...] = ()
+    operands: str = ""
+    command: bool = False
+    more: str = ""
+
+
+class Given(Frozen):
+    """What was typed: option values by key, operands, and what stood behind `--`."""
+
+    values: dict[str, Any]
+    operands: tuple[str, ...]
+    command: tuple[str, ...] | None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """An option's value, or the default."""
+        return self.values.get(key, default)
+
+
+HELP = Option(name="help", help="show this")
+JSON = Option(name="json", help="one JSON document on stdout")
+
+
+class HelpWanted(Exception):
+    """`--help` was among the arguments; the message is the help text."""
+
+
+def parse(verb: Verb, arguments: Sequence[str]) -> Given:
+    """Sort the arguments of a verb; UsageError says what is wrong, HelpWanted carries the help."""
+    table = {"--" + option.name: option for option in verb.options}
+    values: dict[str, Any] = {}
+    operands: list[str] = []
+    at = 0
+    while at < len(arguments):
+        word = arguments[at]
+        at += 1
+        if word == "--":
+            return _given(verb, values, operands, arguments[at:])
+        if word in ("--help", "-h"):
+            raise HelpWanted(help_text(verb))
+        if word[:2] != "--":
+            if word[:1] == "-" and len(word) > 1 and not word[1:2].isdigit():
+                raise UsageError(f"runq {verb.name} knows no option {word}; see `runq {verb.name} --help`")
+            operands.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        option = table.get(name)
+        if option is None:
+            raise UsageError(f"runq {verb.name} knows no option {name}; see `runq {verb.name} --help`")
+        if option.metavar is None:
+            if equals:
+                raise UsageError(f"{name} takes no value")
+            values[option.key] = True
+            continue
+        if not equals:
+            if at == len(arguments):
+                raise UsageError(f"{name} needs a value: {name} {option.metavar}")
+            value = arguments[at]
+            at += 1
+        _store(values, option, value)
+    return _given(verb, values, operands, None)
+
+
+def _given(verb: Verb, values: dict[str, Any], operands: list[str], command: Sequence[str] | None) -> Given:
+    if command is not None and not verb.command:
+        operands += command
+        command = None
+    if operands and not verb.operands:
+        hint = f"; put the command behind `--`: runq {verb.name} -- {' '.join(operands)}" if verb.command else ""
+        raise UsageError(f"runq {verb.name} does not know what to do with `{operands[0]}`{hint}")
+    return Given(values=values, operands=tuple(operands), command=tuple(command) if command is not None else None)
+
+
+def _store(values: dict[str, Any], option: Option, text: str) -> None:
+    value = _converted(option, text)
+    if option.many:
+        values.setdefault(option.key, []).append(value)
+    else:
+        values[option.key] = value
+
+
+def _converted(option: Option, text: str) -> Any:
+    if option.choices and text not in option.choices:
+        raise UsageError(f"--{option.name} is one of {', '.join(option.choices)}, not {text!r}")
+    if option.kind == "text":
+        return text
+    try:
+        return int(text) if option.kind == "int" else float(text)
+    except ValueError:
+        what = "a whole number" if option.kind == "int" else "a number"
+        raise UsageError(f"--{option.name} is {what}, not {text!r}") from None
+
+
+def job_id(text: str) -> int:
+    """An id as typed; UsageError if it is no positive whole number."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise UsageError(f"a job's id is a positive whole number, not {text!r}; `runq list` shows the ids")
+    return int(text)
+
+
+def help_text(verb: Verb) -> str:
+    """What a verb does, its options, and an example."""
+    command = " -- PROGRAM [ARG...]" if verb.command else ""
+    options = " [options]" if verb.options else ""
+    operands = f" {verb.operands}" if verb.operands else ""
+    lines = [f"runq {verb.name}{options}{operands}{command}", "", verb.summary, ""]
+    shown = [(f"--{option.name}" + (f" {option.metavar}" if option.metavar else ""), option) for option in verb.options]
+    width = min(max((len(left) for left, _ in shown), default=0), 30)
+    for left, option in shown:
+        lines.append(f"  {left:<{width}}  {option.help}{' (repeatable)' if option.many else ''}")
+    if verb.options:
+        lines.append("")
+    if verb.more:
+        lines += [verb.more, ""]
+    lines.append("Example:")
+    lines += [f"  {line}" for line in verb.example.splitlines()]
+    return "\n".join(lines)

@@ -1,0 +1,208 @@
+"""`runq work` and `runq process-queue`: a worker in this terminal or service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from queue_core.cli.options import JSON, Given, Option, Verb
+from queue_core.errors import UsageError, WorkerError
+from queue_core.service import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queue_core.worker.loop import Settled, Worker
+
+_OPTIONS = (
+    Option(name="parallelism", metavar="N", kind="int", help="at most so many commands of this worker at once"),
+    JSON,
+)
+VERBS = {
+    "work": Verb(
+        name="work",
+        summary="Run queued commands until told to stop. TERM or Ctrl-C lets running commands end; a second Ctrl-C"
+        "\nends them and puts their jobs back.",
+        options=(
+            Option(name="until-empty", help="end when nothing is claimable or running; wait for no backoff"),
+            Option(name="stop", help="ask all workers of this host to finish what runs and leave"),
+            Option(name="now", help="with --stop: end running commands and put their jobs back"),
+            *_OPTIONS,
+        ),
+        example="runq work\nrunq work --until-empty --parallelism 2\nrunq work --stop",
+    ),
+    "process-queue": Verb(
+        name="process-queue",
+        summary="Run what is there, then end: nothing claimable, nothing running. Waits for no backoff, says what remains.",
+        options=_OPTIONS,
+        example="runq process-queue",
+    ),
+}
+STOP_PATIENCE = 30.0  # seconds until `--stop` says that workers are still busy
+
+
+def run_work(given: Given) -> int:
+    """`runq work`."""
+    if given.get("now") and not given.get("stop"):
+        raise UsageError("--now goes with --stop: runq work --stop --now")
+    if given.get("stop"):
+        return _stop(now=bool(given.get("now")))
+    return _work(given, until_empty=bool(given.get("until_empty")))
+
+
+def run_process_queue(given: Given) -> int:
+    """`runq process-queue`."""
+    return _work(given, until_empty=True)
+
+
+def _work(given: Given, *, until_empty: bool) -> int:
+    import anyio
+
+    from queue_core.logs import log_to_home
+    from queue_core.worker.loop import Options, Worker
+    from queue_core.worker.main import run
+
+    parallelism = given.get("parallelism")
+    if parallelism is not None and parallelism < 1:
+        raise UsageError(f"--parallelism is at least 1, not {parallelism}")
+    queue = Queue.open()
+    log_to_home(queue.home, queue.settings.log_level)
+    tally = Tally()
+    worker = Worker(queue, Options(parallelism=parallelism, until_empty=until_empty))
+    with _display(worker, tally, quiet=bool(given.get("json"))):
+        anyio.run(run, worker)
+    _say_end(queue, tally, given, until_empty=until_empty)
+    return 0
+
+
+class Tally:
+    """What this worker has brought to an end so far."""
+
+    def __init__(self) -> None:
+        self.by_state: dict[str, int] = {}
+
+    def count(self, settled: Settled) -> None:
+        """One more attempt has ended."""
+        state = settled.state or "lost lease"
+        self.by_state[state] = self.by_state.get(state, 0) + 1
+
+
+def _display(worker: Worker, tally: Tally, *, quiet: bool) -> _Display:
+    on_terminal = sys.stdout.isatty() and not quiet
+    return _Display(worker, tally, bar=on_terminal, lines=not on_terminal and not quiet)
+
+
+class _Display:
+    """A progress bar on a terminal, a line for each job in a pipe."""
+
+    def __init__(self, worker: Worker, tally: Tally, *, bar: bool, lines: bool) -> None:
+        self._tally = tally
+        self._update: Callable[[Settled], None] = lambda _: None
+        self._close: Callable[[], None] = lambda: None
+        if bar:
+            self._show_bar(worker)
+        elif lines:
+            self._update = _write_line
+        worker.on_settled = self._on_settled
+
+    def _on_settled(self, settled: Settled) -> None:
+        self._tally.count(settled)
+        self._update(settled)
+
+    def _show_bar(self, worker: Worker) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), transient=True
+        )
+        task = bar.add_task("working", total=_to_do(worker.queue))
+        ended: set[int] = set()
+
+        def update(settled: Settled) -> None:
+            if settled.state in ("succeeded", "dead", "cancelled"):
+                ended.add(settled.job)
+            total = len(ended) + _to_do(worker.queue)
+            bar.update(task, completed=len(ended), total=total, description=f"running {worker.running}")
+
+        bar.start()
+        self._update, self._close = update, bar.stop
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
+def _write_line(settled: Settled) -> None:
+    sys.stdout.write(f"{settled.job}\t{settled.state or 'lost lease'}\t{settled.outcome}\n")
+    sys.stdout.flush()
+
+
+def _to_do(queue: Queue) -> int:
+    counts = queue.status_view()["counts"]
+    return counts["available"] + counts["scheduled"] + counts["running"]
+
+
+def _say_end(queue: Queue, tally: Tally, given: Given, *, until_empty: bool) -> None:
+    counts = {state: n for state, n in queue.status_view()["counts"].items() if n}
+    remains = {state: counts[state] for state in ("available", "scheduled", "blocked", "held", "running") if state in counts}
+    if given.get("json"):
+        from queue_core.fastjson import dumps
+
+        sys.stdout.write(dumps({"ended": tally.by_state, "remaining": remains, "dead": counts.get("dead", 0)}) + "\n")
+        return
+    done = ", ".join(f"{n} {state}" for state, n in tally.by_state.items()) or "nothing was due"
+    left = ", ".join(f"{n} {state}" for state, n in remains.items()) or "nothing"
+    sys.stderr.write(f"Done: {done}. Remaining: {left}.\n")
+    if until_empty and "scheduled" in remains:
+        sys.stderr.write("Scheduled jobs run when they are due, by any worker: `runq work`, or a session's own.\n")
+
+
+def _stop(*, now: bool) -> int:
+    """Signal this host's workers and wait until they have left."""
+    queue = Queue.open()
+    pids = set(queue.live_workers().values())
+    if not pids:
+        sys.stderr.write("No worker is up.\n")
+        return 0
+    for pid in pids:
+        _signal(pid, signal.SIGQUIT if now else signal.SIGTERM)
+    if _have_left(queue, pids):
+        sys.stderr.write(f"{len(pids)} worker{'s have' if len(pids) > 1 else ' has'} left.\n")
+        return 0
+    raise WorkerError("workers still wait for their running commands; `runq work --stop --now` ends those")
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise WorkerError(f"the worker {pid} belongs to another user; stop it there") from None
+
+
+def _have_left(queue: Queue, pids: set[int]) -> bool:
+    from queue_core.changes import Bell
+
+    bell = Bell(queue.home, "watch")
+    try:
+        give_up = time.monotonic() + STOP_PATIENCE
+        while time.monotonic() < give_up:
+            bell.clear()
+            if not pids & set(queue.live_workers().values()):
+                return True
+            _wait_for_ring(bell, 0.5)
+    finally:
+        bell.close()
+    return False
+
+
+def _wait_for_ring(bell: object, seconds: float) -> None:
+    import select
+
+    select.select([bell], [], [], seconds)

@@ -1,0 +1,82 @@
+"""What can go wrong, worded for whoever asked: one sentence each, what is wrong and what to do next."""
+
+from __future__ import annotations
+
+
+class QueueError(Exception):
+    """Something that was asked of the queue could not be done; the message says why and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(QueueError):
+    """The request itself is wrong (a flag, a value, a shape); nothing was stored."""
+
+    exit_code = 2
+
+
+class InvalidJob(UsageError):
+    """A job that could never run was refused; nothing was stored."""
+
+
+class UnknownJob(QueueError):
+    """No job has this id (it may have been pruned)."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"there is no job {job_id}; `runq list` shows the jobs there are")
+
+
+class InvalidTransition(QueueError):
+    """The event is not in the table of transitions for the job's state."""
+
+    def __init__(self, state: str, event: str) -> None:
+        self.state, self.event = state, event
+        super().__init__(f"a job that is {state} cannot {event}")
+
+
+class QueueFull(QueueError):
+    """The queue holds as many waiting jobs as this caller may add to."""
+
+
+class Denied(QueueError):
+    """A rule of the user's forbids this command to agents; no job was made."""
+
+
+class NotAllowed(QueueError):
+    """The verb is a person's alone (approve, reject, allow)."""
+
+
+class SpawnFailed(QueueError):
+    """The program or its folder does not exist or cannot be executed; no retry cures that."""
+
+
+class StoreError(QueueError):
+    """The database cannot be used as it is; the message says what to do about it."""
+
+
+class StoreBusy(StoreError):
+    """The database's lock was not free within the time allowed."""
+
+
+class StoreFull(StoreError):
+    """The disk has no room for another transaction."""
+
+
+class StoreTooNew(StoreError):
+    """A newer runq has written this database; this one is too old to touch it."""
+
+
+class HomeError(QueueError):
+    """The folder that runq keeps its files in is not safe or not fit to be used."""
+
+
+class SettingsError(UsageError):
+    """A setting has a value that makes no sense; the message names where it stands."""
+
+
+class KeeperError(QueueError):
+    """The process that is to be the parent of commands did not start or answer."""
+
+
+class WorkerError(QueueError):
+    """A worker process did not start."""

@@ -1,0 +1,151 @@
+"""Where runq keeps its files, and whether that folder is safe to use.
+
+One folder of the user's own, 0700, on a local file system: the database, the commands' runs and
+output, the spool, the logs. `RUNQ_HOME` moves everything; without it the data lies in the user's data
+directory and the configuration in the user's config directory. (platformdirs would find both, but
+costs the hook path more than the rest of `runq add`.)
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from queue_core.errors import HomeError
+from queue_core.value import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs"})
+
+
+class Home(Frozen):
+    """The folder of one queue and the paths inside it."""
+
+    data: str
+    config: str
+
+    def path(self, *names: str) -> str:
+        """A path inside the data folder."""
+        return os.path.join(self.data, *names)
+
+    @property
+    def database(self) -> str:
+        return self.data + "/runq.db"
+
+    @property
+    def write_lock(self) -> str:
+        """Held by flock for every write transaction and every checkpoint."""
+        return self.data + "/runq.lock"
+
+    @property
+    def bells(self) -> str:
+        return self.data + "/bells"
+
+    @property
+    def spool(self) -> str:
+        return self.data + "/spool"
+
+    @property
+    def settings_file(self) -> str:
+        return self.config + "/config.toml"
+
+    @property
+    def rules_file(self) -> str:
+        return self.config + "/rules.toml"
+
+    def run(self, job: int, claim: int) -> str:
+        """The folder of one claim: its record and its output."""
+        return f"{self.data}/runs/{job}/{claim}"
+
+    def keeper(self, keeper_id: str) -> str:
+        return f"{self.data}/keepers/{keeper_id}"
+
+    def worker_lock(self, worker_id: str) -> str:
+        """A worker holds a flock on this file for as long as it lives."""
+        return f"{self.data}/workers/{worker_id}.lock"
+
+
+def locate(environ: Mapping[str, str]) -> Home:
+    """The home that the environment names; nothing is created or checked."""
+    given = environ.get("RUNQ_HOME")
+    if given:
+        data = os.path.abspath(os.path.expanduser(given))
+        return Home(data=data, config=data)
+    user = environ.get("HOME") or os.path.expanduser("~")
+    if sys.platform == "darwin":
+        support = user + "/Library/Application Support/runq"
+        return Home(data=support, config=support)
+    data = environ.get("XDG_DATA_HOME") or user + "/.local/share"
+    config = environ.get("XDG_CONFIG_HOME") or user + "/.config"
+    return Home(data=data + "/runq", config=config + "/runq")
+
+
+def prepare(home: Home) -> None:
+    """Make the home's folder if it is missing; refuse one that others can read or that is not ours."""
+    try:
+        found = os.lstat(home.data)
+    except FileNotFoundError:
+        _create(home)
+        return
+    except OSError as error:
+        raise HomeError(f"{home.data} cannot be used ({error.strerror}); set RUNQ_HOME to another folder") from None
+    if stat.S_ISLNK(found.st_mode):
+        found = os.stat(home.data)
+    if not stat.S_ISDIR(found.st_mode):
+        raise HomeError(f"{home.data} is not a folder; move it away or set RUNQ_HOME to another place")
+    if found.st_uid != os.geteuid():
+        raise HomeError(f"{home.data} belongs to another user; set RUNQ_HOME to a folder of your own")
+    if found.st_mode & 0o077:
+        raise HomeError(f"{home.data} is open to other users; check what is in it, then run `chmod 700 {home.data}`")
+
+
+def _create(home: Home) -> None:
+    try:
+        os.makedirs(home.data, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise HomeError(
+            f"{home.data} could not be made ({error.strerror}); set RUNQ_HOME to a folder of your own"
+        ) from None
+    refuse_network_file_system(home.data)
+
+
+def make_folder(path: str) -> str:
+    """A 0700 folder inside the home, made on first use."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise HomeError(f"{path} could not be made ({error.strerror})") from None
+    return path
+
+
+def refuse_network_file_system(path: str) -> None:
+    """SQLite's WAL needs shared memory, and flock its meaning: no network file system has both."""
+    kind = file_system(path)
+    if kind is not None and (kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")):
+        raise HomeError(
+            f"{path} lies on a network file system ({kind}), where a SQLite queue is not safe; "
+            "set RUNQ_HOME to a local folder, or RUNQ_DATABASE_URL to a PostgreSQL server"
+        )
+
+
+def file_system(path: str) -> str | None:
+    """The type of the file system below a path, where the system tells (Linux)."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return None
+    real = os.path.realpath(path)
+    best, kind = "", None
+    for fields in mounts:
+        point = fields[4].replace("\\040", " ")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, fields[fields.index("-") + 1]
+    return kind

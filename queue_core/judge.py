@@ -1,0 +1,67 @@
+"""Policy at work: the user's rules applied to a job, when it is added and again when it is to run."""
+
+from __future__ import annotations
+
+import os
+
+from queue_core import rules
+from queue_core.environment import CAPTURED
+from queue_core.policy import Decision, Request, decide
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from queue_core.home import Home
+    from queue_core.model import Admission, Job
+    from queue_core.settings import Settings
+
+
+class Judge:
+    """The rules as they stand in the user's file now."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._rules, self._broken = rules.load_or_ask(home.rules_file)
+        self._agents = settings.agents
+        self._roots = settings.roots
+
+    def admission(self, admission: Admission) -> Decision:
+        """May this new job of an agent's run? Its `on_dead` command has to be allowed as well."""
+        job = admission.job
+        request = Request(
+            caller=admission.origin.caller,
+            argv=job.argv,
+            program=admission.program,
+            cwd=os.path.realpath(admission.cwd),
+            env=job.env,
+            pass_env=job.pass_env,
+            stdin=job.stdin is not None or job.stdin_path is not None,
+        )
+        project = admission.origin.project
+        decision = self._decide(request, project)
+        if decision.verdict != "allowed" or admission.on_dead_program is None:
+            return decision
+        program = os.path.realpath(admission.on_dead_program)
+        handed_over = Request(caller=request.caller, argv=job.on_dead, program=program, cwd=request.cwd)
+        return self._decide(handed_over, project)
+
+    def job(self, it: Job) -> str | None:
+        """Why an agent's job that is stored may not run after all, or None; asked again when it is claimed."""
+        if os.path.realpath(it.executable) != it.program:
+            return f"{it.executable} is no longer {it.program}"
+        own = {name: value for name, value in it.env.items() if name not in CAPTURED}
+        request = Request(
+            caller="agent",
+            argv=it.argv,
+            program=it.program,
+            cwd=os.path.realpath(it.cwd),
+            env=own,
+            stdin=it.stdin_path is not None,
+        )
+        decision = self._decide(request, it.project)
+        return None if decision.verdict == "allowed" else decision.reason
+
+    def _decide(self, request: Request, project: str | None) -> Decision:
+        roots = [os.path.realpath(root) for root in (*self._roots, *([project] if project else []))]
+        decision = decide(request, self._rules, roots=roots, agents=self._agents, resolve=rules.resolve)
+        if decision.verdict == "ask" and self._broken:
+            return Decision(verdict="ask", reason=f"the rules cannot be read: {self._broken}")
+        return decision

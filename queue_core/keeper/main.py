@@ -1,0 +1,295 @@
+"""The keeper's process: one loop that spawns, waits, ends and tells.
+
+Children are waited for by SIGCHLD and wait4 rather than by pidfd or kqueue: it is the same on every
+system, costs no descriptor a command, brings the resource usage along, and a pid can't be used again
+before it is reaped here. All modules that a keeper needs are imported when it starts (but ctypes, for
+the rare output above its cap), so that an upgrade of the package under its feet can't mix versions.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+from queue_core.errors import SpawnFailed
+from queue_core.keeper import command, connections, locks, protocol, records, spawn
+from queue_core.keeper.command import NEVER, Command, Place
+from queue_core.keeper.connections import Connection
+from queue_core.keeper.protocol import CONNECTION_FD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from typing import Any
+
+    from queue_core.keeper.protocol import Claim, Message
+else:
+    import _signal as signal  # `signal` takes 5 ms: it makes enums
+
+LOOK_OFTEN, LOOK_SELDOM = 0.05, 0.25  # seconds between two looks at the outputs
+ENDS_REMEMBERED = 4096
+
+
+class Keeper:
+    """The commands that run, and who wants to know of them."""
+
+    def __init__(self, place: Place) -> None:
+        self.running: dict[Claim, Command] = {}
+        self._place = place
+        self._by_pid: dict[int, Command] = {}
+        self._ended: dict[Claim, Message] = {}  # the latest only; the records have them all
+        self._promised: set[Claim] = set()  # told to be unknown, so never to be started
+        self._look_at, self._look_every = NEVER, LOOK_OFTEN
+        self._verbs: dict[Any, Callable[[Connection, Message], None]] = {
+            "hello": self._hello,
+            "spawn": self._spawn_all,
+            "spawn one": self._spawn_one,
+            "end": self._end,
+            "watch": self._watch,
+        }
+
+    def handle(self, sender: Connection, message: Message) -> None:
+        """Do what a message asks. One that makes no sense is answered, and hurts nobody."""
+        try:
+            self._verbs[message["op"]](sender, message)
+        except Exception as error:  # whatever it is: a keeper that ends makes its commands lost
+            sender.send({"op": "error", "error": f"{type(error).__name__}: {error}"})
+
+    def leave(self, listener: Connection) -> None:
+        """A connection is over: there is nobody to tell any more."""
+        for running in self.running.values():
+            running.listeners.discard(listener)
+
+    def _hello(self, sender: Connection, _message: Message) -> None:
+        sender.send(protocol.hello(os.getpid(), len(self.running)))
+
+    def _spawn_all(self, sender: Connection, message: Message) -> None:
+        for job in message["jobs"]:
+            self.handle(sender, {"op": "spawn one", "job": job})  # a senseless one must not stop the others
+
+    def _spawn_one(self, sender: Connection, message: Message) -> None:
+        job = message["job"]
+        claim = _claim_of(job)
+        try:
+            self._spawn(sender, claim, spawn.request_of(job))
+        except Exception as error:  # who asked waits for one answer or the other
+            sender.send(protocol.about("refused", claim, error=str(error)))
+
+    def _spawn(self, sender: Connection, claim: Claim, request: spawn.Request) -> None:
+        """Run one command. An exception means that it was not started, and nothing of it is left."""
+        if claim in self._promised:
+            raise ValueError("the claim was given up: this keeper has said that it does not know it")
+        started = command.prepare(request, self._place)
+        started.listeners.add(sender)
+        try:
+            started.spawn(self._place.home)
+        except SpawnFailed as why:
+            return self._tell(started, started.fail(why))
+        except Exception:
+            started.forget()
+            raise
+        self.running[claim] = self._by_pid[started.pid] = started
+        if started.capped:
+            self._look_every = LOOK_OFTEN
+            self._look_at = min(self._look_at, time.monotonic() + LOOK_OFTEN)
+        return self._note_process(started)
+
+    def _note_process(self, started: Command) -> None:
+        try:
+            started.note_process()
+        except OSError as error:  # it runs, and its end will be tried as well
+            log(f"The process of claim {started.claim} could not be recorded: {error}")
+
+    def _end(self, sender: Connection, message: Message) -> None:
+        claim, reason = _claim_of(message), message["reason"]
+        if reason not in protocol.REASONS:
+            raise ValueError("reason is cancelled or interrupted")
+        self.reap()  # who has exited by itself was not ended by us
+        self.advance()
+        if running := self.running.get(claim):
+            sender.send(protocol.about("ending", claim))
+            running.stop(reason, time.monotonic())
+        else:
+            sender.send(self._ended.get(claim) or protocol.about("unknown", claim))
+
+    def _watch(self, sender: Connection, message: Message) -> None:
+        claims = [(int(job), int(claim)) for job, claim in message["claims"]]
+        running = [claim for claim in claims if claim in self.running]
+        unknown = [claim for claim in claims if claim not in self.running and claim not in self._ended]
+        self._promised.update(unknown)
+        sender.send(protocol.watching(running, unknown))
+        for claim in running:
+            self.running[claim].listeners.add(sender)
+        for claim in claims:
+            if claim in self._ended:
+                sender.send(self._ended[claim])
+
+    def reap(self) -> None:
+        """Take note of all children that have exited."""
+        while self._by_pid:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if exited := self._by_pid.pop(pid, None):
+                exited.exited(status, usage)
+
+    def advance(self) -> None:
+        """Do what is due: time-outs, terminations, ends, outputs above their caps."""
+        now = time.monotonic()
+        for running in [one for one in self.running.values() if one.over(now)]:
+            del self.running[running.claim]
+            self._tell(running, running.finish())
+        if now >= self._look_at:
+            self._look_at_outputs(now)
+
+    def due(self) -> float:
+        """When `advance` has something to do next, in monotonic seconds."""
+        return min([self._look_at, *[running.due() for running in self.running.values()]])
+
+    def _look_at_outputs(self, now: float) -> None:
+        """Often while something grows, more and more seldom while nothing does, never if nothing runs."""
+        capped = [running for running in self.running.values() if running.capped]
+        grown = [running.trim() for running in capped]
+        self._look_every = LOOK_OFTEN if any(grown) else min(LOOK_SELDOM, self._look_every * 1.5)
+        self._look_at = now + self._look_every if capped else NEVER
+
+    def _tell(self, ended: Command, end: records.End) -> None:
+        message = protocol.about("ended", ended.claim, end=end.__dict__)
+        self._ended[ended.claim] = message
+        if len(self._ended) > ENDS_REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        for listener in ended.listeners:
+            listener.send(message)
+
+
+class Loop:
+    """What the keeper waits for: connections, children, time."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._connections: dict[int, Connection] = {}
+        self._poll = select.poll()
+        self._children = _child_signals()
+        self._listener = connections.listen(protocol.SOCKET)
+        self._poll.register(self._children, select.POLLIN)
+        self._poll.register(self._listener.fileno(), select.POLLIN)
+
+    def run(self) -> None:
+        """Until the last command has ended and nobody is connected."""
+        while self._keeper.running or self._connections:
+            for fd, _ in self._poll.poll(self._patience()):
+                self._serve(fd)
+            self._keeper.reap()
+            self._keeper.advance()
+            self._attend()
+
+    def add(self, connection: Connection) -> None:
+        """Serve one more connection, which is greeted by a `hello`."""
+        self._connections[connection.fd] = connection
+        self._poll.register(connection.fd, select.POLLIN)
+
+    def _patience(self) -> float:
+        """Milliseconds; at most a minute, as poll can't count further than 24 days."""
+        return max(0.0, min(60_000.0, (self._keeper.due() - time.monotonic()) * 1000 + 1))
+
+    def _serve(self, fd: int) -> None:
+        if fd == self._children:
+            os.read(fd, 4096)
+        elif fd == self._listener.fileno():
+            self._accept()
+        elif connection := self._connections.get(fd):
+            if connection.waits_to_send:
+                connection.flush()
+            for message in connection.receive():
+                self._keeper.handle(connection, message)
+
+    def _accept(self) -> None:
+        try:
+            self.add(connections.accept(self._listener))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            log(f"A connection could not be accepted: {error}")
+            time.sleep(0.05)  # out of descriptors: it stays in the queue, and must not become a busy loop
+
+    def _attend(self) -> None:
+        """Wait for what each connection is ready for, and close those that are over."""
+        for fd, connection in list(self._connections.items()):
+            if connection.open:
+                wanted = select.POLLIN | (select.POLLOUT if connection.waits_to_send else 0)
+                self._poll.register(fd, wanted)  # a second time means a change
+            else:
+                self._poll.unregister(fd)
+                del self._connections[fd]
+                self._keeper.leave(connection)
+                connection.close()
+
+
+def _claim_of(values: Message) -> Claim:
+    job, claim = values["job"], values["claim"]
+    if not (isinstance(job, int) and isinstance(claim, int)):
+        raise ValueError("job and claim are numbers")
+    return job, claim
+
+
+def _child_signals() -> int:
+    """A descriptor that is readable when children have exited."""
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    os.set_blocking(writable, False)
+    signal.signal(signal.SIGCHLD, _nothing)  # without a handler the system would not write to it
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    return readable
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """The descriptor says it all."""
+
+
+def log(text: str) -> None:
+    """A line for the file that stderr is."""
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+    sys.stderr.flush()
+
+
+def _settle_in(keeper_dir: str) -> Place:
+    """Lock the keeper's directory, for life; leave behind what it should not have inherited."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    most = os.sysconf("SC_OPEN_MAX")  # -1 without a limit
+    os.closerange(CONNECTION_FD + 1, min(most, 65536) if most > 0 else 65536)
+    os.set_inheritable(CONNECTION_FD, False)
+    # No descriptor of the keeper's own may have the number at which commands find their lock.
+    os.dup2(0, records.LOCK_FD, inheritable=False)
+    os.chdir(keeper_dir)
+    locks.take(os.open(protocol.LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    place = Place(os.path.basename(keeper_dir), os.open(".", os.O_RDONLY | os.O_CLOEXEC))
+    _note_boot(place)
+    return place
+
+
+def _note_boot(place: Place) -> None:
+    """Note the boot id for claims whose record a crash of the machine takes away: so this one is fsynced."""
+    with open(protocol.BOOT, "x", encoding="ascii") as file:
+        file.write(place.boot_id)
+    for path in (protocol.BOOT, ".", ".."):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.fsync(fd)
+        os.close(fd)
+
+
+def main(keeper_dir: str) -> None:
+    """Run a keeper in its own directory, until it is not needed any more."""
+    place = _settle_in(keeper_dir)
+    loop = Loop(Keeper(place))
+    first = connections.adopt(CONNECTION_FD)
+    loop.add(first)
+    first.send(protocol.hello(os.getpid(), 0))
+    loop.run()
+    os.unlink(protocol.SOCKET)

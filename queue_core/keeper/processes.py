@@ -1,0 +1,97 @@
+"""Which process is which: boot, pid namespace, start time, and the members of a command's tree.
+
+A pid alone means nothing: it is used again, and another container counts its own. A process is named
+by its pid and start ticks, under one boot id and one pid namespace. Systems without /proc (macOS) have
+no start ticks here; there a process is never taken for alive by its pid, and a tree is its first group.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TOKEN_VARIABLE = "RUNQ_CLAIM_TOKEN"
+HAVE_PROC = os.path.exists("/proc/self/stat")
+
+# Places in /proc/PID/stat, counted from the field behind the parenthesised name.
+_STATE, _SESSION, _THREADS, _START_TICKS = 0, 3, 17, 19
+
+
+def boot_id() -> str:
+    """What changes when the machine starts again; empty where the system does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return _boot_session_of_macos() if sys.platform == "darwin" else ""
+
+
+def _boot_session_of_macos() -> str:
+    import ctypes
+
+    size = ctypes.c_size_t(64)
+    text = ctypes.create_string_buffer(64)
+    ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0)
+    return text.value.decode("ascii", "replace")
+
+
+def pid_namespace() -> int:
+    """The inode of this process's pid namespace; 0 where there are none."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a living process started, in clock ticks since boot; None if it is gone or a zombie."""
+    fields = _stat(pid)
+    return int(fields[_START_TICKS]) if fields else None
+
+
+def members(session: int, token: str | None) -> list[int]:
+    """Living processes of a session, and those that carry the claim's token in their environment.
+
+    The numbers are what `os.kill` takes: without /proc it is the session's first process group,
+    as a negative number, if it still exists. A session of 0 stands for none.
+    """
+    if not HAVE_PROC:
+        return _group_of(session)
+    mark = f"\0{TOKEN_VARIABLE}={token}\0".encode() if token else b""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if _belongs(pid, session, mark)]
+
+
+def _belongs(pid: int, session: int, mark: bytes) -> bool:
+    fields = _stat(pid)
+    if not fields or pid == os.getpid():
+        return False
+    if session and int(fields[_SESSION]) == session:
+        return True
+    return bool(mark) and mark in b"\0" + _read(f"/proc/{pid}/environ")
+
+
+def _group_of(session: int) -> list[int]:
+    try:
+        os.killpg(session, 0) if session else None
+    except OSError:
+        return []
+    return [-session] if session else []
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields behind the name; none for a process that is gone or a zombie: it can do nothing more.
+
+    One whose first thread alone has ended looks like a zombie, but for the number of its threads.
+    """
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    dead = not fields or (fields[_STATE] in (b"Z", b"X") and int(fields[_THREADS]) < 2)
+    return [] if dead else fields
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:  # gone in the meantime, or somebody else's
+        return b""

@@ -1,0 +1,213 @@
+"""What the keeper leaves on disk for a claim: `record` and `output` in the claim's own directory.
+
+The record has its final size from the beginning, so that a full disk can refuse a start but never an
+end. It has three fixed parts, each JSON behind a checksum and written once: `start` before the command
+is spawned, `process` (pid and start ticks) after it, `end` when it is over. A part that is torn or not
+written reads as absent. Nothing is fsynced: records are for crashes of processes, and after a crash of
+the machine the boot id decides.
+
+The claim's lock is a flock on the record, held through a read-only descriptor of its own that the
+command inherits as number 198 (scripts use the low ones). The keeper keeps its copy until the end is
+written. So the lock is held while the command lives, with or without keeper, and while its end is not
+on disk; it may be held longer, by what the command left behind: a complete record comes first.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import crc32
+
+from queue_core import fastjson
+from queue_core.keeper import locks, processes
+from queue_core.value import Frozen, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LOCK_FD = 198
+RECORD, OUTPUT = "record", "output"
+
+# Where the parts lie: first byte, length.
+_START, _PROCESS, _END = (0, 1536), (1536, 512), (2048, 2048)
+_SIZE = 4096
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Start(Frozen):
+    """What is known before the command runs; `pid` and `ticks` (clock ticks since boot) once it does."""
+
+    job: int
+    claim: int
+    keeper: str
+    boot_id: str
+    pid_namespace: int
+    started_at: float  # Unix time
+    pid: int | None = None
+    ticks: int | None = None
+
+
+class End(Frozen):
+    """How it ended. `status` is the raw wait status, None if it was never spawned (then `error` says why)."""
+
+    status: int | None = None
+    reason: str | None = None  # timed_out, cancelled or interrupted, if that began before it exited by itself
+    error: str | None = None
+    ended_at: float = 0.0  # Unix time
+    user_seconds: float = 0.0
+    system_seconds: float = 0.0
+    max_rss: int = 0  # KiB
+    output_bytes: int = 0  # as the command wrote them
+    cut_bytes: int = 0  # of those, dropped by the cap
+
+
+class Record(Frozen):
+    """A record as far as it is complete; one without `start` belongs to a claim that never started."""
+
+    start: Start | None = None
+    end: End | None = None
+
+
+def read(run_dir: str) -> Record | None:
+    """The record in a claim's directory, None if there is none. OSError if it can't be read."""
+    try:
+        fd = os.open(os.path.join(run_dir, RECORD), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        content = os.read(fd, _SIZE)
+    finally:
+        os.close(fd)
+    start, process, end = (_unpack(content[at : at + length]) for at, length in (_START, _PROCESS, _END))
+    return Record(
+        start=Start(**_known(Start, start | (process or {}))) if start else None,
+        end=end_of(end) if end else None,
+    )
+
+
+def locked(run_dir: str) -> bool:
+    """Is the claim's lock held?"""
+    return locks.held(os.path.join(run_dir, RECORD))
+
+
+def process_alive(start: Start | None) -> bool:
+    """Does the recorded process live, and is it surely the same one?"""
+    if start is None or start.pid is None or start.ticks is None:
+        return False
+    return same_place(start) and processes.start_ticks(start.pid) == start.ticks
+
+
+def same_place(start: Start) -> bool:
+    """Do this process and the recorded one count their pids alike: same boot, same pid namespace?"""
+    return start.boot_id == processes.boot_id() and start.pid_namespace == processes.pid_namespace()
+
+
+def end_of(values: dict[str, Any]) -> End:
+    """The end in a message or record; what a newer keeper may have added is left out."""
+    return End(**_known(End, values))
+
+
+class ClaimFiles:
+    """The open files of a claim that the keeper runs."""
+
+    def __init__(self, run_dir: str, start: Start) -> None:
+        """Make the claim's directory, its record with the start in it, its lock and its output file.
+
+        OSError if anything of that fails, FileExistsError if the directory was there before; what was
+        made until then is removed again. The start is written under the lock, before any spawn.
+        """
+        self.run_dir = run_dir
+        self._open: list[int] = []
+        _make_folder(run_dir)
+        try:
+            path = os.path.join(run_dir, RECORD)
+            self.record = self._keep(os.open(path, os.O_WRONLY | _CREATE, 0o600))
+            self.lock = self._keep(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            locks.take(self.lock)
+            _write(self.record, _pack(start.__dict__, _START[1]).ljust(_SIZE, b"\n"), 0)
+            path = os.path.join(run_dir, OUTPUT)
+            self.output = self._keep(os.open(path, os.O_RDWR | _CREATE, 0o600))
+            # The command appends; for the keeper, who moves bytes about, append mode would be in the way.
+            self.append = self._keep(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC))
+        except OSError:
+            self.remove()
+            raise
+
+    def _keep(self, fd: int) -> int:
+        self._open.append(fd)
+        return fd
+
+    def spawned(self, pid: int, ticks: int | None) -> None:
+        """Add the process to the start; the command has its output now. OSError if the disk fails."""
+        self._open.remove(self.append)
+        os.close(self.append)
+        _write(self.record, _pack({"pid": pid, "ticks": ticks}, _PROCESS[1]), _PROCESS[0])
+
+    def write_end(self, end: End) -> None:
+        """Write an end that fits. OSError if the disk fails."""
+        _write(self.record, _pack(end.__dict__, _END[1]), _END[0])
+
+    def close(self) -> None:
+        """Close the files; the lock stays held while the command has its copy."""
+        while self._open:
+            os.close(self._open.pop())
+
+    def remove(self) -> None:
+        """Undo the creation of a claim that was not spawned."""
+        self.close()
+        for name in (OUTPUT, RECORD):
+            try:
+                os.unlink(os.path.join(self.run_dir, name))
+            except OSError:
+                continue  # not made yet, or the disk refuses that as well: an empty record is no start
+        try:
+            os.rmdir(self.run_dir)
+        except OSError:
+            return
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileNotFoundError:
+        _make_parent(os.path.dirname(path))
+        os.mkdir(path, 0o700)
+
+
+def _make_parent(path: str) -> None:
+    try:
+        _make_folder(path)
+    except FileExistsError:  # another keeper made it at the same time
+        return
+
+
+def fitting(end: End) -> End:
+    """The same end with its error text cut, if need be, to what a record has room for."""
+    while end.error and len(fastjson.dumps(end.__dict__)) > _END[1] - 10:
+        end = replace(end, error=end.error[: len(end.error) * 3 // 4])
+    return end
+
+
+def _pack(values: dict[str, Any], length: int) -> bytes:
+    text = fastjson.dumps(values).encode("ascii")
+    packed = (b"%08x %s" % (crc32(text), text)).ljust(length - 1) + b"\n"
+    if len(packed) != length:
+        raise OSError("the record has no room for its start: the keeper's name is too long")
+    return packed
+
+
+def _unpack(part: bytes) -> dict[str, Any] | None:
+    checksum, _, text = part.strip().partition(b" ")
+    if not text or checksum != b"%08x" % crc32(text):
+        return None
+    return fastjson.loads(text.decode("ascii"))
+
+
+def _known(kind: type[Frozen], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in kind._fields}  # pyright: ignore[reportPrivateUsage]
+
+
+def _write(fd: int, content: bytes, at: int) -> None:
+    """Write all or raise: a disk that fills up takes a part first."""
+    if os.pwrite(fd, content, at) != len(content):
+        raise OSError("the disk took only a part of the record: is it full?")

@@ -1,0 +1,74 @@
+"""What became of a claim whose worker is dead."""
+
+from __future__ import annotations
+
+import os
+
+from queue_core.keeper import processes, protocol, records
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+SETTLE: Final = "settle"  # the record is complete: write its end into the database
+ASK_KEEPER: Final = "ask_keeper"  # adopt it through the keeper's socket (`watch`)
+ALONE: Final = "alone"  # the command lives on without a keeper: nothing else may run for that job
+LOST: Final = "lost"  # it was, or may have been, started, and nobody knows how it ended
+NEVER_STARTED: Final = "never_started"  # put it back, no attempt is counted
+
+
+def decide(
+    record: records.Record | None,
+    *,
+    same_boot: bool,
+    keeper_alive: bool,
+    locked: bool,
+    process_alive: bool,
+) -> str:
+    """One of the verdicts above, from the facts; the order of the questions is what makes it right.
+
+    A complete record counts even while something that the command left behind holds the lock. After a
+    restart of the machine a missing record proves nothing, since records are not fsynced: hence lost.
+    """
+    if record and record.end:
+        return SETTLE
+    if not same_boot:
+        return LOST
+    if keeper_alive or locked:
+        return ASK_KEEPER if keeper_alive else ALONE
+    if not (record and record.start):
+        return NEVER_STARTED
+    # It may live without the lock: a program can close all its descriptors.
+    return ALONE if process_alive else LOST
+
+
+def look(run_dir: str, keeper_dir: str) -> tuple[str, records.Record | None]:
+    """Gather the facts and decide; the record that decided comes along.
+
+    Signs of life are read before the record: whoever is seen dead writes nothing more, while a record
+    that is read first may be completed by a keeper that then leaves.
+    """
+    keeper_alive = protocol.alive(keeper_dir)
+    locked = records.locked(run_dir)
+    before = records.read(run_dir)
+    process_alive = records.process_alive(before.start if before else None)
+    record = records.read(run_dir)
+    verdict = decide(
+        record,
+        same_boot=_boot_of(record, keeper_dir) == processes.boot_id(),
+        keeper_alive=keeper_alive,
+        locked=locked,
+        process_alive=process_alive,
+    )
+    return verdict, record
+
+
+def _boot_of(record: records.Record | None, keeper_dir: str) -> str | None:
+    """The boot id of a claim: from its record, or from its keeper, who noted it before the claim was made."""
+    if record and record.start:
+        return record.start.boot_id
+    try:
+        with open(os.path.join(keeper_dir, protocol.BOOT), encoding="ascii") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None  # the keeper's directory is gone: nobody can say that the command was not started

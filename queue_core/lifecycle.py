@@ -1,0 +1,131 @@
+"""A job's life: everything that affects states and transitions lives in this file.
+
+`TRANSITIONS` is the one table; an event that is not in it raises. `decide` says what follows from the
+end of an attempt; the stores carry its answer out, fenced by the claim's lease token. The schema
+repeats the table as a constraint, and the diagram in docs/architecture.md is generated from it.
+"""
+
+from __future__ import annotations
+
+from queue_core.backoff import delay
+from queue_core.errors import InvalidTransition
+from queue_core.model import ENDED
+from queue_core.value import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Literal
+
+    from queue_core.model import Condition, JobState, Outcome, Retry
+
+# Where an event allows several next states, what else is known of the job picks one (see `entry_state`).
+TRANSITIONS: dict[tuple[JobState, str], tuple[JobState, ...]] = {
+    ("held", "approve"): ("available", "scheduled", "blocked"),
+    ("held", "reject"): ("cancelled",),
+    ("held", "cancel"): ("cancelled",),
+    ("blocked", "unblock"): ("available", "scheduled"),
+    ("blocked", "abandon"): ("cancelled",),
+    ("blocked", "cancel"): ("cancelled",),
+    ("scheduled", "due"): ("available",),
+    ("scheduled", "cancel"): ("cancelled",),
+    ("available", "claim"): ("running",),
+    ("available", "hold"): ("held",),
+    ("available", "cancel"): ("cancelled",),
+    ("running", "succeed"): ("succeeded",),
+    ("running", "fail"): ("scheduled",),
+    ("running", "exhaust"): ("dead",),
+    ("running", "interrupt"): ("available",),
+    ("running", "stop"): ("cancelled",),
+    ("dead", "replay"): ("available",),
+    ("dead", "discard"): ("cancelled",),
+    ("cancelled", "replay"): ("available",),
+    ("succeeded", "replay"): ("available",),
+}
+ENTRY_STATES: tuple[JobState, ...] = ("available", "scheduled", "blocked", "held")
+
+
+def next_state(state: JobState, event: str, wanted: JobState | None = None) -> JobState:
+    """The state that `event` leads to; InvalidTransition when the table does not know it."""
+    targets = TRANSITIONS.get((state, event))
+    if targets is None or (wanted is not None and wanted not in targets):
+        raise InvalidTransition(state, event)
+    return wanted or targets[0]
+
+
+def entry_state(*, held: bool, unmet: int, due_at: float | None, now: float) -> JobState:
+    """Where a job goes that is new, approved or unblocked: the first thing it still has to wait for."""
+    if held:
+        return "held"
+    if unmet:
+        return "blocked"
+    if due_at is not None and due_at > now:
+        return "scheduled"
+    return "available"
+
+
+def dependency(condition: Condition, state: JobState) -> Literal["met", "open", "never"]:
+    """Whether a job that waits for another in this state may go on, has to wait, or never can.
+
+    A dead job is no final failure for those that wait for its success: it may yet be replayed.
+    """
+    if condition == "any":
+        return "met" if state in ENDED else "open"
+    if state == "cancelled":
+        return "never"
+    if condition == "success":
+        return "met" if state == "succeeded" else "open"
+    return {"dead": "met", "succeeded": "never"}.get(state, "open")  # pyright: ignore[reportReturnType]
+
+
+class Decision(Frozen):
+    """What follows from an attempt's end: an event of the table, its target, and what goes with it."""
+
+    event: str
+    state: JobState
+    counted: bool = True  # whether the attempt uses up one of those that the job may make
+    due_at: float | None = None
+    reason: str | None = None
+
+
+def decide(
+    outcome: Outcome,
+    *,
+    failures: int,
+    retry: Retry,
+    cancel_requested: bool,
+    now: float,
+    chance: float = 0.0,
+    permanent_exit_codes: Collection[int] = (),
+) -> Decision:
+    """What becomes of a running job whose attempt ended as `outcome`.
+
+    `failures` counts those before this attempt since the job was queued or replayed; `chance` (0..1)
+    is the randomness of the jitter. A success is a success even if a cancel came too late for it.
+    """
+    if outcome.success:
+        return Decision(event="succeed", state="succeeded")
+    if cancel_requested:
+        return Decision(event="stop", state="cancelled", counted=outcome.kind != "never_started", reason="cancelled")
+    if outcome.kind in ("never_started", "interrupted"):
+        return Decision(event="interrupt", state="available", counted=False)
+    if outcome.kind == "spawn_failed" or outcome.exit_code in permanent_exit_codes:
+        return Decision(event="exhaust", state="dead", reason=describe(outcome))
+    if failures >= retry.retries:
+        return Decision(event="exhaust", state="dead", reason=describe(outcome))
+    due = now + delay(retry, failures + 1, chance)
+    return Decision(event="fail", state="scheduled", due_at=due, reason=describe(outcome))
+
+
+def describe(outcome: Outcome) -> str:
+    """An attempt's end in words, for `error`."""
+    if outcome.error:
+        return outcome.error
+    if outcome.kind == "exited":
+        return f"exited with code {outcome.exit_code}"
+    if outcome.kind == "signalled":
+        return f"ended by signal {outcome.signal}"
+    return {
+        "timed_out": "ran longer than its time-out",
+        "lost": "lost: its keeper or the machine died while it ran",
+    }.get(outcome.kind, outcome.kind)

@@ -1,0 +1,160 @@
+"""Whether a caller may run a command: Allowed, Ask (a person must approve) or Denied. Pure.
+
+Persons and hooks may queue anything. An agent may queue what a rule of the user's covers, argument for
+argument: an allow-list of program names is no control, 29 of 35 hostile argument vectors got past one
+(git -c alias, find -exec, tar --to-command …). Whatever no rule covers waits for a person.
+"""
+
+from __future__ import annotations
+
+import os
+
+from queue_core.value import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Literal
+
+    from queue_core.model import Caller
+
+    Verdict = Literal["allowed", "ask", "denied"]
+
+# Programs that turn their arguments into more programs: an agent gets them by an exact rule only.
+NEVER_BY_WILDCARD = frozenset(
+    ["sh", "bash", "dash", "zsh", "ksh", "fish", "csh", "tcsh", "busybox", "env", "xargs", "timeout", "nice", "nohup", "setsid", "stdbuf", "chroot", "unshare", "sudo", "su", "doas", "pkexec", "runuser", "ssh", "scp", "sftp", "rsync", "find", "fd", "awk", "gawk", "mawk", "sed", "perl", "python", "python3", "ruby", "node", "deno", "bun", "php", "lua", "Rscript", "osascript", "eval", "exec", "watch", "parallel", "make", "cmake", "ninja", "docker", "podman", "kubectl", "systemd-run", "crontab", "at", "batch", "vim", "vi", "nvim", "emacs", "ed", "ex", "less", "more", "man", "tar", "zip", "unzip", "git-shell", "socat", "nc", "ncat", "curl", "wget", "npx", "uvx", "pipx", "claude", "codex", "gemini", "aider", "runq", "runq-mcp", "tmux", "screen", "script", "expect"]
+)
+PLACEHOLDERS = ("<int>", "<word>", "<relpath>")
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,:@+%-")
+
+
+class Rule(Frozen):
+    """One line of the user's rules: a pattern over the whole argv, and what may go with it."""
+
+    argv: tuple[str, ...]
+    program: str | None = None  # the real path that argv[0] must resolve to
+    deny: bool = False
+    reason: str | None = None
+    env: tuple[str, ...] = ()
+    stdin: bool = False
+
+    @property
+    def wildcard(self) -> bool:
+        """Whether it leaves any argument open."""
+        return any(token == "..." or token in PLACEHOLDERS for token in self.argv)
+
+
+class Request(Frozen):
+    """What somebody wants to run, with every path real."""
+
+    caller: Caller
+    argv: tuple[str, ...]
+    program: str
+    cwd: str
+    env: Mapping[str, str] = {}
+    pass_env: tuple[str, ...] = ()
+    stdin: bool = False
+
+
+class Decision(Frozen):
+    """The verdict, the rule that made it, and the reason in words."""
+
+    verdict: Verdict
+    reason: str
+    rule: Rule | None = None
+
+
+def decide(
+    request: Request,
+    rules: Sequence[Rule],
+    *,
+    roots: Sequence[str],
+    agents: str,
+    resolve: Callable[[str], str | None],
+) -> Decision:
+    """May this run? `roots` are real paths; `resolve` gives the real path a rule's program name means."""
+    for rule in rules:
+        if rule.deny and request.caller == "agent" and matches(rule, request, roots, resolve):
+            return Decision(verdict="denied", reason=rule.reason or "a rule of the user's forbids it", rule=rule)
+    if request.caller != "agent":
+        return Decision(verdict="allowed", reason=f"queued by a {request.caller}")
+    if not any(inside(request.cwd, root) for root in roots):
+        where = ", ".join(roots) or "none is set"
+        return Decision(verdict="denied", reason=f"{request.cwd} is outside the folders agents may work in ({where})")
+    if agents == "allow":
+        return Decision(verdict="allowed", reason='the user\'s file says agents = "allow"')
+    return _by_allow_rules(request, rules, roots, resolve)
+
+
+def _by_allow_rules(
+    request: Request, rules: Sequence[Rule], roots: Sequence[str], resolve: Callable[[str], str | None]
+) -> Decision:
+    reason = "no rule covers this command"
+    for rule in rules:
+        if rule.deny or not matches(rule, request, roots, resolve):
+            continue
+        missing = _not_covered(rule, request)
+        if missing is None:
+            return Decision(verdict="allowed", reason="a rule covers it: " + " ".join(rule.argv), rule=rule)
+        reason = missing
+    return Decision(verdict="ask", reason=reason)
+
+
+def _not_covered(rule: Rule, request: Request) -> str | None:
+    """What a rule that fits the argv does not cover of the rest, in words."""
+    if rule.wildcard and is_never_by_wildcard(request):
+        return f"{os.path.basename(request.program)} runs other programs, so only an exact rule allows it"
+    for name in (*request.env, *request.pass_env):
+        if name not in rule.env:
+            return f"the rule does not let the variable {name} be set"
+    if request.stdin and not rule.stdin:
+        return "the rule does not let input be given"
+    return None
+
+
+def is_never_by_wildcard(request: Request) -> bool:
+    """Whether the program, by any of its names, is one that runs other programs."""
+    return any(_stem(os.path.basename(name)) in NEVER_BY_WILDCARD for name in (request.argv[0], request.program))
+
+
+def _stem(name: str) -> str:
+    """python3.12 is python: names without their version."""
+    return name.rstrip("0123456789.") or name
+
+
+def matches(rule: Rule, request: Request, roots: Sequence[str], resolve: Callable[[str], str | None]) -> bool:
+    """Whether the rule's pattern fits the program and the whole argv."""
+    wanted = rule.program or resolve(rule.argv[0])
+    if wanted is None or os.path.realpath(wanted) != request.program:
+        return False
+    if os.path.basename(rule.argv[0]) != os.path.basename(request.argv[0]):
+        return False  # a program of many names (busybox) is a different one by each
+    pattern, given = rule.argv[1:], request.argv[1:]
+    open_end = bool(pattern) and pattern[-1] == "..."
+    if open_end:
+        pattern = pattern[:-1]
+    if len(given) < len(pattern) or (len(given) > len(pattern) and not open_end):
+        return False
+    return all(_fits(token, value, request.cwd, roots) for token, value in zip(pattern, given, strict=False))
+
+
+def _fits(token: str, value: str, cwd: str, roots: Sequence[str]) -> bool:
+    if token == "<int>":
+        return value.isascii() and value.isdigit()
+    if token == "<word>":
+        return bool(value) and value[0] != "-" and set(value) <= _WORD
+    if token == "<relpath>":
+        return _is_relative_path(value, cwd, roots)
+    return token == value
+
+
+def _is_relative_path(value: str, cwd: str, roots: Sequence[str]) -> bool:
+    if not value or value[0] in "-/~:" or "\n" in value:
+        return False
+    real = os.path.realpath(os.path.join(cwd, value))
+    return any(inside(real, root) for root in roots)
+
+
+def inside(path: str, root: str) -> bool:
+    """Whether a real path lies in a real folder."""
+    return path == root or path.startswith(root.rstrip("/") + "/")

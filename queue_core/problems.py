@@ -1,0 +1,93 @@
+"""What a person should know besides the capacity, in words, each with what to do about it."""
+
+from __future__ import annotations
+
+import os
+
+from queue_core import rules, spool
+from queue_core.health import level
+from queue_core.views import pending
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from queue_core.service import Queue
+
+FIXED_SQLITE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # each the first of its line without the WAL-reset bug
+
+
+def found(queue: Queue, by_state: dict[str, int]) -> list[str]:
+    """Everything worth a person's attention now; empty is good."""
+    checks = (
+        _full(queue, by_state),
+        _dead(by_state),
+        _held(by_state),
+        _disk(queue),
+        _policy(queue),
+        _spool(queue),
+    )
+    return [text for text in checks if text]
+
+
+def _full(queue: Queue, by_state: dict[str, int]) -> str | None:
+    if level(pending(by_state), queue.settings.capacity) != "error":
+        return None
+    return "the queue is full: agents are refused; let jobs end, cancel some, or raise `capacity`"
+
+
+def _dead(by_state: dict[str, int]) -> str | None:
+    count = by_state["dead"]
+    if not count:
+        return None
+    return (
+        f"{count} dead letter{'s' if count > 1 else ''}: `runq dead list` shows why, `runq dead retry` runs them again"
+    )
+
+
+def _held(by_state: dict[str, int]) -> str | None:
+    count = by_state["held"]
+    return f"{count} waiting for approval: `runq list --state held`, then approve or reject" if count else None
+
+
+def _disk(queue: Queue) -> str | None:
+    free = free_mib(queue.home.data)
+    if free >= queue.settings.min_free_mb:
+        return None
+    return f"only {free:.0f} MiB are free where the queue lives: free some, or jobs will be refused"
+
+
+def _policy(queue: Queue) -> str | None:
+    if queue.settings.agents == "allow":
+        return 'agents may run anything: config.toml says agents = "allow"'
+    broken = rules.load_or_ask(queue.home.rules_file)[1]
+    return f"no rule is in force: {broken}" if broken else None
+
+
+def _spool(queue: Queue) -> str | None:
+    broken = [name for name in _names(queue.home.spool) if name.endswith(".broken")]
+    if broken:
+        return f"{len(broken)} spooled jobs cannot be read: look into {queue.home.spool}"
+    waiting = len(spool.pending(queue.home))
+    return f"{waiting} submissions wait in the spool for the database" if waiting else None
+
+
+def free_mib(path: str) -> float:
+    """Free disk space for this user, in MiB."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize / (1024 * 1024)
+
+
+def sqlite_has_wal_bug(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite can corrupt a WAL file with several writers (3.7.0 to 3.51.2, but for backports).
+
+    Source: SQLite's own advisory for 3.51.3; runq's flock discipline avoids it (0 of 29 rounds).
+    """
+    if version >= (3, 51, 3) or version < (3, 7, 0):
+        return False
+    return not any(version[:2] == fixed[:2] and version >= fixed for fixed in FIXED_SQLITE)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -1,0 +1,79 @@
+"""Claims whose worker is dead: whoever looks settles what is certain; the rest is a worker's to adopt."""
+
+from __future__ import annotations
+
+from queue_core import outcomes
+from queue_core.keeper import verdict
+from queue_core.liveness import worker_lives
+from queue_core.model import Settlement
+from queue_core.value import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from queue_core.home import Home
+    from queue_core.keeper.records import Record
+    from queue_core.model import Orphan, Outcome
+    from queue_core.store import Store
+
+
+class Found(Frozen):
+    """What a look at the orphaned claims found."""
+
+    settled: int = 0
+    adoptable: tuple[Orphan, ...] = ()  # their keeper lives: a worker asks it
+    alone: tuple[Orphan, ...] = ()  # the command lives on without a keeper: nothing else runs for that job
+
+
+def orphans(store: Store, home: Home, host: str) -> list[Orphan]:
+    """The claims of this host whose worker is dead."""
+    lives: dict[str, bool] = {}
+    found: list[Orphan] = []
+    for claim in store.running(host):
+        if claim.worker not in lives:
+            lives[claim.worker] = worker_lives(home, claim.worker)
+        if not lives[claim.worker]:
+            found.append(claim)
+    return found
+
+
+def recover(
+    store: Store,
+    home: Home,
+    *,
+    host: str,
+    now: float,
+    chance: Callable[[], float],
+    permanent_exit_codes: Collection[int] = (),
+) -> Found:
+    """Judge every orphaned claim, settle those whose fate is certain, and name the others."""
+    adoptable: list[Orphan] = []
+    alone: list[Orphan] = []
+    certain: list[Settlement] = []
+    for orphan in orphans(store, home, host):
+        what, record = verdict.look(home.run(orphan.job, orphan.claim), home.keeper(orphan.keeper))
+        outcome = outcome_of(what, record, home.run(orphan.job, orphan.claim), now)
+        if outcome is not None:
+            certain.append(Settlement(job=orphan.job, claim=orphan.claim, token=orphan.token, outcome=outcome))
+        elif what == verdict.ASK_KEEPER:
+            adoptable.append(orphan)
+        else:
+            alone.append(orphan)
+    settled = 0
+    if certain:
+        states = store.settle(certain, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
+        settled = sum(state is not None for state in states)
+    return Found(settled=settled, adoptable=tuple(adoptable), alone=tuple(alone))
+
+
+def outcome_of(what: str, record: Record | None, run_dir: str, now: float) -> Outcome | None:
+    """The outcome that a verdict means, if it means one."""
+    if what == verdict.NEVER_STARTED:
+        return outcomes.NEVER_STARTED
+    if what == verdict.LOST:
+        return outcomes.lost(record, tail=outcomes.tail_of(run_dir), now=now)
+    if what == verdict.SETTLE and record is not None and record.end is not None:
+        started_at = record.start.started_at if record.start else None
+        return outcomes.of_end(record.end, started_at=started_at, tail=outcomes.tail_of(run_dir))
+    return None

@@ -1,0 +1,138 @@
+"""The user's rules file: read it, add to it. Only the user's own config folder is ever looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from queue_core.errors import SettingsError, UsageError
+from queue_core.policy import PLACEHOLDERS, Rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+FIXED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_KEYS = {"argv", "program", "reason", "env", "stdin"}
+
+
+def load(path: str) -> tuple[Rule, ...]:
+    """The rules in force, none if there is no file; SettingsError says where a broken one is broken."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return ()
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+        raise SettingsError(f"{path} can be changed by other users, so it is not read; run `chmod 600 {path}`")
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{path} could not be read ({error.strerror})") from None
+    return tuple(_rules(tables, path))
+
+
+def load_or_ask(path: str) -> tuple[tuple[Rule, ...], str | None]:
+    """The rules, or none and the reason: a missing or unreadable file means ask, never allow."""
+    try:
+        return load(path), None
+    except SettingsError as error:
+        return (), str(error)
+
+
+def _rules(tables: dict[str, Any], path: str) -> list[Rule]:
+    rules: list[Rule] = []
+    for kind, entries in tables.items():
+        if kind not in ("allow", "deny") or not isinstance(entries, list):
+            raise SettingsError(f"{path}: `{kind}` is neither [[allow]] nor [[deny]]")
+        for number, entry in enumerate(entries, 1):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            rules.append(_rule(entry, kind == "deny", f"{path}: [[{kind}]] number {number}"))
+    return rules
+
+
+def _rule(entry: Any, deny: bool, where: str) -> Rule:
+    if not isinstance(entry, dict) or set(entry) - _KEYS:  # pyright: ignore[reportUnknownArgumentType]
+        raise SettingsError(f"{where} has keys other than {', '.join(sorted(_KEYS))}")
+    argv: Any = entry.get("argv")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if not isinstance(argv, list) or not argv or not all(isinstance(token, str) for token in argv):  # pyright: ignore[reportUnknownVariableType]
+        raise SettingsError(f'{where} needs argv, a list of texts such as ["git", "status"]')
+    check_pattern(argv, where)  # pyright: ignore[reportUnknownArgumentType]
+    return Rule(
+        argv=tuple(argv),  # pyright: ignore[reportUnknownArgumentType]
+        program=entry.get("program"),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        deny=deny,
+        reason=entry.get("reason"),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        env=tuple(entry.get("env", ())),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        stdin=bool(entry.get("stdin", False)),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    )
+
+
+def check_pattern(argv: Sequence[str], where: str) -> None:
+    """Refuse a pattern that would not mean what its writer thinks."""
+    if "..." in argv[:-1]:
+        raise SettingsError(f"{where}: `...` stands at the end of a pattern only")
+    for token in argv:
+        if token.startswith("<") and token.endswith(">") and token not in PLACEHOLDERS:
+            raise SettingsError(f"{where}: `{token}` is none of {', '.join(PLACEHOLDERS)}")
+    if argv[0] in (*PLACEHOLDERS, "..."):
+        raise SettingsError(f"{where}: a pattern begins with a program's name, not with `{argv[0]}`")
+
+
+def parse_pattern(text: str) -> tuple[str, ...]:
+    """One quoted pattern of `runq allow`, split as a shell would."""
+    import shlex
+
+    try:
+        argv = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"the pattern {text!r} cannot be split ({error}); check its quotes") from None
+    if not argv:
+        raise UsageError("the pattern is empty; give one such as 'git status'")
+    try:
+        check_pattern(argv, repr(text))
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    return tuple(argv)
+
+
+def append(path: str, rule: Rule) -> None:
+    """Write one more rule, leaving what the user wrote as it is. The file is 0600, in a 0700 folder."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    load(path)  # a broken file is mended by its writer before anything is added to it
+    lines = [f"\n[[{'deny' if rule.deny else 'allow'}]]", f"argv = {_toml_list(rule.argv)}"]
+    if rule.program:
+        lines.append(f"program = {_toml_text(rule.program)}")
+    if rule.env:
+        lines.append(f"env = {_toml_list(rule.env)}")
+    if rule.stdin:
+        lines.append("stdin = true")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _toml_list(words: Sequence[str]) -> str:
+    return "[" + ", ".join(_toml_text(word) for word in words) + "]"
+
+
+def _toml_text(text: str) -> str:
+    """JSON's strings are TOML's basic strings, but for DEL, and TOML has no surrogate pairs."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def resolve(name: str) -> str | None:
+    """The real path of a program that a rule names, on a PATH that nothing in the environment moves."""
+    folders = [""] if name.startswith("/") else FIXED_PATH.split(":")
+    for folder in folders:
+        candidate = os.path.join(folder, name)
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return os.path.realpath(candidate)
+    return None

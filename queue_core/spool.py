@@ -1,0 +1,135 @@
+"""The spool: where a hook leaves its job when the database cannot take it in time.
+
+One file a submission, with an id of its own, fsynced and renamed. Whoever opens the queue next takes
+it in, once: the store keeps the ids of what came from here unique, beyond pruning. A small ballast
+file, given up when the disk is full, makes room for one more.
+"""
+
+from __future__ import annotations
+
+import os
+
+from queue_core.errors import QueueError, StoreFull
+from queue_core.fastjson import dumps, loads
+from queue_core.home import make_folder
+from queue_core.model import Admission, NewJob, Origin, Retry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from queue_core.home import Home
+
+BALLAST = 64 * 1024
+
+
+def leave(home: Home, admissions: Sequence[Admission], *, now: float) -> str:
+    """Write a submission to the spool, durably; its id. StoreFull when even the ballast makes no room."""
+    make_folder(home.spool)
+    spool_id = f"{int(now * 1000):013d}-{os.getpid()}-{os.urandom(6).hex()}"
+    text = dumps([_to_dict(admission) for admission in admissions])
+    try:
+        _write(home, spool_id, text)
+    except OSError:
+        _give_up_ballast(home)
+        try:
+            _write(home, spool_id, text)
+        except OSError as error:
+            raise StoreFull(
+                f"the job could not be stored ({error.strerror}); free some space in {home.data} and try again"
+            ) from None
+    return spool_id
+
+
+def keep_ballast(home: Home) -> None:
+    """Set aside the room that the spool may need on a full disk; best done while there is some."""
+    path = home.spool + "/.ballast"
+    if os.path.exists(path):
+        return
+    make_folder(home.spool)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(b"\0" * BALLAST)
+    except OSError:
+        pass
+
+
+def pending(home: Home) -> list[str]:
+    """The paths of what waits in the spool, oldest first."""
+    try:
+        names = sorted(name for name in os.listdir(home.spool) if name.endswith(".json"))
+    except OSError:
+        return []
+    return [home.spool + "/" + name for name in names]
+
+
+def read(path: str) -> list[Admission] | None:
+    """A submission; None if another process has just taken it. A broken file is set aside, not lost."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return [_from_dict(item, spool_id(path, index)) for index, item in enumerate(loads(file.read()))]
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        os.replace(path, path + ".broken")
+        raise QueueError(f"{path}.broken is no job that this runq can read ({error}); it was set aside") from None
+
+
+def spool_id(path: str, index: int) -> str:
+    """What makes one job of a spooled file unique for ever."""
+    return f"{os.path.basename(path).removesuffix('.json')}#{index}"
+
+
+def remove(path: str) -> None:
+    """A submission is in the database now."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _write(home: Home, name: str, text: str) -> None:
+    part = f"{home.spool}/{name}.part"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("ascii"))
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(part, f"{home.spool}/{name}.json")
+        _sync_folder(home.spool)
+    except OSError:
+        remove(part)
+        raise
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _give_up_ballast(home: Home) -> None:
+    remove(home.spool + "/.ballast")
+
+
+def _to_dict(admission: Admission) -> dict[str, Any]:
+    fields = dict(admission.__dict__)
+    job = dict(admission.job.__dict__)
+    if job["stdin"] is not None:
+        job["stdin"] = job["stdin"].decode("latin-1")
+    fields.update(job=job, origin=admission.origin.__dict__, retry=admission.retry.__dict__)
+    return fields
+
+
+def _from_dict(fields: dict[str, Any], spool_id: str) -> Admission:
+    job = {name: tuple(value) if isinstance(value, list) else value for name, value in fields["job"].items()}  # pyright: ignore[reportUnknownArgumentType]
+    job["locks"] = tuple((name, capacity) for name, capacity in job["locks"])
+    if job["stdin"] is not None:
+        job["stdin"] = job["stdin"].encode("latin-1")
+    parts = {"job": NewJob(**job), "origin": Origin(**fields["origin"]), "retry": Retry(**fields["retry"])}
+    return Admission(**{**fields, **parts, "spool_id": spool_id})

@@ -1,0 +1,1 @@
+"""The built-in engine: one SQLite file, every write one function in one transaction under one flock."""

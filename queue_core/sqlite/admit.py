@@ -1,0 +1,171 @@
+"""Enqueue: the one way into the table of jobs."""
+
+from __future__ import annotations
+
+from queue_core.errors import InvalidJob, QueueFull
+from queue_core.fastjson import dumps
+from queue_core.health import limit_for
+from queue_core.lifecycle import dependency, entry_state
+from queue_core.model import PRIORITIES, Receipt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from queue_core.model import Admission, Condition, JobState, NewJob
+
+_COLUMNS = (
+    "state, queue, priority, sequential, due_at, unmet, argv, program, executable, cwd, env, stdin_path, timeout,"
+    " retry, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project, client,"
+    " created_at, reason"
+)
+_INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
+_ENSURE_QUEUE = (
+    "INSERT INTO queues (name, slots) VALUES (?, coalesce((SELECT value FROM meta WHERE name = 'parallelism'), ?))"
+    " ON CONFLICT DO NOTHING"
+)
+
+
+def admit(
+    tx: sqlite3.Connection, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int
+) -> list[Receipt]:
+    """Store these jobs, all or none. QueueFull or InvalidJob leave nothing behind."""
+    _refuse_overflow(tx, admissions, capacity)
+    refs: dict[str, int] = {}
+    receipts: list[Receipt] = []
+    for admission in admissions:
+        receipt = _admit_one(tx, admission, refs, now, parallelism)
+        if admission.job.ref is not None:
+            refs[admission.job.ref] = receipt.id
+        receipts.append(receipt)
+    return receipts
+
+
+def waiting(tx: sqlite3.Connection) -> int:
+    """How many jobs wait, over all queues."""
+    return tx.execute("SELECT coalesce(sum(held + blocked + scheduled + available), 0) FROM queues").fetchone()[0]
+
+
+def _refuse_overflow(tx: sqlite3.Connection, admissions: Sequence[Admission], capacity: int) -> None:
+    pending = waiting(tx)
+    limit = limit_for(admissions[0].origin.caller, capacity)
+    if pending + len(admissions) > limit:
+        raise QueueFull(
+            f"the queue is full: {pending} jobs wait and this caller may fill it to {limit}; "
+            "nothing was stored. Wait for jobs to end, cancel some, or ask the user to raise `capacity`"
+        )
+
+
+def _admit_one(
+    tx: sqlite3.Connection, admission: Admission, refs: dict[str, int], now: float, parallelism: int
+) -> Receipt:
+    if admission.spool_id is not None:
+        known = tx.execute("SELECT job FROM spooled WHERE id = ?", (admission.spool_id,)).fetchone()
+        if known:
+            return Receipt(id=known[0], state="available", existing=True)
+    tx.execute(_ENSURE_QUEUE, (admission.job.queue, parallelism))
+    needs = _needs(tx, admission.job, refs)
+    unmet = sum(not met for _, _, met in needs)
+    state = entry_state(held=admission.held is not None, unmet=unmet, due_at=admission.due_at, now=now)
+    cursor = tx.execute(_INSERT, _row(admission, state, unmet, now))
+    if cursor.rowcount == 0:
+        return _existing(tx, admission.job)
+    job_id = cursor.lastrowid or 0
+    _store_parts(tx, admission, job_id, needs)
+    return Receipt(id=job_id, state=state)
+
+
+def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple[object, ...]:
+    job, origin, retry = admission.job, admission.origin, admission.retry
+    on_dead = [admission.on_dead_program, *job.on_dead] if job.on_dead else None
+    return (
+        state,
+        job.queue,
+        PRIORITIES.index(job.priority),
+        job.sequential,
+        admission.due_at,
+        unmet,
+        dumps(job.argv),
+        admission.program,
+        admission.executable,
+        admission.cwd,
+        dumps(dict(admission.env)),
+        job.stdin_path,
+        admission.timeout,
+        dumps([retry.backoff, retry.base, retry.cap, retry.jitter]),
+        retry.retries,
+        dumps([name for name, _ in job.locks]) if job.locks else None,
+        dumps(on_dead) if on_dead else None,
+        admission.escalated_from,
+        job.name,
+        job.unique,
+        dumps(dict(job.meta)) if job.meta else None,
+        origin.caller,
+        origin.session,
+        origin.project,
+        origin.client,
+        now,
+        admission.held,
+    )
+
+
+def _existing(tx: sqlite3.Connection, job: NewJob) -> Receipt:
+    """The live job with the same unique key, which the index would not let in twice."""
+    row = tx.execute(
+        "SELECT id, state FROM jobs INDEXED BY jobs_unique WHERE unique_key = ?"
+        " AND state IN ('held', 'blocked', 'scheduled', 'available', 'running')",
+        (job.unique,),
+    ).fetchone()
+    return Receipt(id=row[0], state=row[1], existing=True)
+
+
+def _store_parts(
+    tx: sqlite3.Connection, admission: Admission, job_id: int, needs: list[tuple[int, Condition, bool]]
+) -> None:
+    job = admission.job
+    for needed, condition, met in needs:
+        tx.execute("INSERT OR IGNORE INTO dependencies VALUES (?, ?, ?, ?)", (job_id, needed, condition, met))
+    for name, lock_capacity in job.locks:
+        tx.execute(
+            "INSERT INTO locks (name, capacity) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET capacity = excluded.capacity WHERE capacity <> excluded.capacity",
+            (name, lock_capacity),
+        )
+    if job.stdin is not None:
+        tx.execute("INSERT INTO inputs VALUES (?, ?)", (job_id, job.stdin))
+    if admission.spool_id is not None:
+        tx.execute("INSERT INTO spooled VALUES (?, ?)", (admission.spool_id, job_id))
+
+
+def _needs(tx: sqlite3.Connection, job: NewJob, refs: dict[str, int]) -> list[tuple[int, Condition, bool]]:
+    """What the job waits for: each needed id with its condition and whether it is met already."""
+    found: dict[tuple[int, Condition], bool] = {}
+    asked: tuple[tuple[Condition, tuple[int | str, ...]], ...] = (
+        ("success", job.after),
+        ("any", job.after_any),
+        ("failure", job.after_failure),
+    )
+    for condition, ids in asked:
+        for needed in ids:
+            job_id = _resolve(needed, refs)
+            found[job_id, condition] = _is_met(tx, job_id, condition)
+    return [(needed, condition, met) for (needed, condition), met in found.items()]
+
+
+def _resolve(needed: int | str, refs: dict[str, int]) -> int:
+    if isinstance(needed, int):
+        return needed
+    if needed in refs:
+        return refs[needed]
+    raise InvalidJob(f"`after` names {needed!r}, which is no job's id and no `ref` of an earlier line")
+
+
+def _is_met(tx: sqlite3.Connection, needed: int, condition: Condition) -> bool:
+    row = tx.execute("SELECT state FROM jobs WHERE id = ?", (needed,)).fetchone()
+    if row is None:
+        raise InvalidJob(f"job {needed}, which this one is to wait for, does not exist; `runq list` shows the ids")
+    verdict = dependency(condition, row[0])
+    if verdict == "never":
+        raise InvalidJob(f"job {needed} is {row[0]}, so a job that waits for its {condition} could never run")
+    return verdict == "met"

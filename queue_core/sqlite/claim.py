@@ -1,0 +1,164 @@
+"""Claim: hand out what may run now, counted over all processes, in one transaction.
+
+Queues take turns (the one that was served longest ago is next); within a queue the order is priority,
+then first in, first out. Every step goes through a partial index, so that a claim costs the same at a
+thousand and at a million waiting jobs.
+"""
+
+from __future__ import annotations
+
+from queue_core.fastjson import loads
+from queue_core.model import Lease
+from queue_core.sqlite import locks, reads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from queue_core.store import MayRun
+
+DUE_BATCH = 500
+
+_PROMOTE = (
+    "UPDATE jobs SET state = 'available' WHERE id IN"
+    f" (SELECT id FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT {DUE_BATCH})"
+)
+_READY = (
+    "SELECT name, running FROM queues INDEXED BY queues_ready"
+    " WHERE paused = 0 AND barred = 0 AND ready > 0 AND running < slots ORDER BY turn LIMIT ?"
+)
+_HEAD = (
+    "SELECT id, sequential, locks, caller, approved_at FROM jobs INDEXED BY jobs_available"
+    " WHERE queue = ? AND state = 'available' AND parked IS NULL ORDER BY priority, id LIMIT 1"
+)
+_CLAIM = (
+    "UPDATE jobs SET state = 'running', claim = claim + 1, attempt = attempt + 1, lease_token = ?, worker = ?,"
+    " keeper = ?, host = ?, started_at = ?, reason = NULL WHERE id = ? AND state = 'available'"
+    " RETURNING id, claim, queue, argv, program, executable, cwd, env, caller, approved_at, stdin_path, timeout,"
+    " session, project, attempt"
+)
+
+
+class Claimant:
+    """Who claims: a worker with its keeper, and where its randomness comes from."""
+
+    def __init__(self, *, worker: str, keeper: str, host: str, tokens: Callable[[], str]) -> None:
+        self.worker, self.keeper, self.host, self.tokens = worker, keeper, host, tokens
+
+
+def claim(
+    tx: sqlite3.Connection,
+    claimant: Claimant,
+    *,
+    want: int,
+    max_running: int,
+    now: float,
+    may_run: MayRun | None = None,
+) -> list[Lease]:
+    """Up to `want` leases. `may_run` is asked about agents' unapproved jobs: a reason sends one back to held."""
+    promote_due(tx, now)
+    want = min(want, max_running - _running_here(tx, claimant.host))
+    leases: list[Lease] = []
+    while len(leases) < want:
+        served = _serve_each_queue_once(tx, claimant, want - len(leases), now, may_run)
+        if not served:
+            break
+        leases += served
+    return leases
+
+
+def promote_due(tx: sqlite3.Connection, now: float) -> None:
+    """Scheduled jobs whose time has come are available: in the claim itself, so that 1 s is 1 s."""
+    tx.execute(_PROMOTE, (now,))
+
+
+def _running_here(tx: sqlite3.Connection, host: str) -> int:
+    return tx.execute(
+        "SELECT count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND host = ?", (host,)
+    ).fetchone()[0]
+
+
+def _serve_each_queue_once(
+    tx: sqlite3.Connection,
+    claimant: Claimant,
+    want: int,
+    now: float,
+    may_run: MayRun | None,
+) -> list[Lease]:
+    leases: list[Lease] = []
+    # Queues whose head is a barrier that waits for others to end stay in the index: at most one a running job.
+    for name, running in tx.execute(_READY, (want + 64,)).fetchall():
+        head = _startable_head(tx, name, running, may_run)
+        if head is not None:
+            leases.append(_claim_one(tx, claimant, head, now))
+            _end_turn(tx, name)
+        if len(leases) == want:
+            break
+    return leases
+
+
+def _startable_head(tx: sqlite3.Connection, queue: str, running: int, may_run: MayRun | None) -> int | None:
+    """The first job of the queue if it may start now. What cannot run at all is set aside on the way."""
+    while True:
+        row = tx.execute(_HEAD, (queue,)).fetchone()
+        if row is None:
+            return None
+        job_id, sequential, lock_list, caller, approved_at = row
+        if caller == "agent" and approved_at is None and may_run and _hold(tx, job_id, queue, lock_list, may_run):
+            continue
+        wanted: list[str] = loads(lock_list) if lock_list else []
+        full = locks.first_full(tx, wanted)
+        if full is not None:
+            locks.park(tx, job_id, queue, full, wanted)
+            continue
+        if sequential and running:
+            return None  # a barrier: nothing of this queue starts before it
+        locks.take(tx, wanted)
+        return job_id
+
+
+def _hold(tx: sqlite3.Connection, job_id: int, queue: str, lock_list: str | None, may_run: MayRun) -> bool:
+    """Policy is checked again when a job is about to run; what it no longer covers waits for a person."""
+    found = reads.run(tx, reads.job(job_id))
+    reason = may_run(found) if found else None
+    if reason is None:
+        return False
+    tx.execute("UPDATE jobs SET state = 'held', reason = ? WHERE id = ?", (reason, job_id))
+    if lock_list:
+        locks.pass_on(tx, loads(lock_list), queue)
+    return True
+
+
+def _claim_one(tx: sqlite3.Connection, claimant: Claimant, job_id: int, now: float) -> Lease:
+    token = claimant.tokens()
+    values = (token, claimant.worker, claimant.keeper, claimant.host, now, job_id)
+    row = tx.execute(_CLAIM, values).fetchone()
+    return Lease(
+        job=row[0],
+        claim=row[1],
+        token=token,
+        queue=row[2],
+        argv=tuple(loads(row[3])),
+        program=row[4],
+        executable=row[5],
+        cwd=row[6],
+        env=loads(row[7]),
+        caller=row[8],
+        approved=row[9] is not None,
+        stdin=_input(tx, job_id),
+        stdin_path=row[10],
+        timeout=row[11],
+        session=row[12],
+        project=row[13],
+        attempt=row[14],
+    )
+
+
+def _input(tx: sqlite3.Connection, job_id: int) -> bytes | None:
+    row = tx.execute("SELECT stdin FROM inputs WHERE job = ?", (job_id,)).fetchone()
+    return row[0] if row else None
+
+
+def _end_turn(tx: sqlite3.Connection, queue: str) -> None:
+    tx.execute("UPDATE queues SET turn = (SELECT max(turn) + 1 FROM queues) WHERE name = ?", (queue,))

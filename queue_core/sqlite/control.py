@@ -1,0 +1,184 @@
+"""What people and agents do to jobs that are there: cancel, approve, reject, replay, discard, pin, pause, prune."""
+
+from __future__ import annotations
+
+from queue_core.errors import InvalidTransition, QueueError, UnknownJob
+from queue_core.fastjson import loads
+from queue_core.lifecycle import TRANSITIONS, entry_state, next_state
+from queue_core.model import LIVE, WAITING
+from queue_core.sqlite import locks
+from queue_core.sqlite.settle import next_end, tell_dependents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from queue_core.model import JobState
+
+_ENSURE_QUEUE = (
+    "INSERT INTO queues (name, slots) VALUES (?, coalesce((SELECT value FROM meta WHERE name = 'parallelism'), ?))"
+    " ON CONFLICT DO NOTHING"
+)
+
+
+def cancel(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+    """End waiting jobs and mark running ones to be stopped; each with the state it was found in.
+
+    Jobs that have ended already stay as they are. UnknownJob (and nothing changed) for an id that is none.
+    """
+    found: list[tuple[int, JobState]] = []
+    for job_id in ids:
+        state = _state(tx, job_id)
+        found.append((job_id, state))
+        if state in WAITING:
+            _cancel_waiting(tx, job_id, state, now)
+        elif state == "running":
+            tx.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
+    return found
+
+
+def _cancel_waiting(tx: sqlite3.Connection, job_id: int, state: JobState, now: float) -> None:
+    next_state(state, "cancel")
+    _end_waiting(tx, job_id, "cancelled", now)
+
+
+def _end_waiting(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> None:
+    queue, lock_list = tx.execute(
+        "UPDATE jobs SET state = 'cancelled', parked = NULL, finished_at = ?, ended = ?, reason = ? WHERE id = ?"
+        " RETURNING queue, locks",
+        (now, next_end(tx), reason, job_id),
+    ).fetchone()
+    if lock_list:
+        locks.pass_on(tx, loads(lock_list), queue)
+    tell_dependents(tx, job_id, "cancelled", now)
+
+
+def approve(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+    """Let held jobs go on to whatever else they wait for."""
+    moved: list[tuple[int, JobState]] = []
+    for job_id in ids:
+        state = _state(tx, job_id)
+        unmet, due_at = tx.execute("SELECT unmet, due_at FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        target = next_state(state, "approve", entry_state(held=False, unmet=unmet, due_at=due_at, now=now))
+        tx.execute("UPDATE jobs SET state = ?, approved_at = ?, reason = NULL WHERE id = ?", (target, now, job_id))
+        moved.append((job_id, target))
+    return moved
+
+
+def reject(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+    """Refuse held jobs for good."""
+    for job_id in ids:
+        next_state(_state(tx, job_id), "reject")
+        _end_waiting(tx, job_id, "rejected by a person", now)
+    return [(job_id, "cancelled") for job_id in ids]
+
+
+def replay(tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str]) -> list[tuple[int, JobState]]:
+    """Run ended jobs again, with a fresh allowance of retries; their attempts so far are kept.
+
+    `held` names those that must wait for approval first, with the reason.
+    """
+    for job_id in ids:
+        next_state(_state(tx, job_id), "replay")
+        _refuse_second_of_a_key(tx, job_id)
+        tx.execute(
+            "UPDATE jobs SET state = 'available', failures = 0, finished_at = NULL, ended = NULL, due_at = NULL, reason = NULL"
+            " WHERE id = ?",
+            (job_id,),
+        )
+        if job_id in held:
+            tx.execute("UPDATE jobs SET state = 'held', reason = ? WHERE id = ?", (held[job_id], job_id))
+    return [(job_id, "held" if job_id in held else "available") for job_id in ids]
+
+
+def _refuse_second_of_a_key(tx: sqlite3.Connection, job_id: int) -> None:
+    row = tx.execute(
+        "SELECT other.id, other.unique_key FROM jobs mine JOIN jobs other INDEXED BY jobs_unique"
+        " ON other.unique_key = mine.unique_key"
+        " AND other.state IN ('held', 'blocked', 'scheduled', 'available', 'running')"
+        " WHERE mine.id = ? AND mine.unique_key IS NOT NULL",
+        (job_id,),
+    ).fetchone()
+    if row:
+        raise QueueError(
+            f"job {job_id} was not replayed: job {row[0]} with the same unique key {row[1]!r} is live; "
+            "wait for it or cancel it first"
+        )
+
+
+def discard(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+    """Give dead jobs up; what waited for their success is cancelled."""
+    for job_id in ids:
+        state = next_state(_state(tx, job_id), "discard")
+        tx.execute("UPDATE jobs SET state = ?, reason = 'discarded' WHERE id = ?", (state, job_id))
+        tell_dependents(tx, job_id, state, now)
+    return [(job_id, "cancelled") for job_id in ids]
+
+
+def pin(tx: sqlite3.Connection, ids: Sequence[int], *, by: str | None) -> list[tuple[int, JobState]]:
+    """Pinned jobs are spared by pruning; `by` is who pins (None takes the pin off)."""
+    found: list[tuple[int, JobState]] = []
+    for job_id in ids:
+        found.append((job_id, _state(tx, job_id)))
+        tx.execute("UPDATE jobs SET pinned = ? WHERE id = ?", (by, job_id))
+    return found
+
+
+def pause(tx: sqlite3.Connection, queue: str | None, *, paused: bool, parallelism: int) -> list[str]:
+    """Stop or go on handing out one queue's jobs (which need not have any yet), or all queues'."""
+    if queue is None:
+        tx.execute("UPDATE queues SET paused = ?", (paused,))
+        if not tx.execute("SELECT 1 FROM queues LIMIT 1").fetchone():
+            return pause(tx, "default", paused=paused, parallelism=parallelism)
+        return [name for (name,) in tx.execute("SELECT name FROM queues ORDER BY name").fetchall()]
+    tx.execute(_ENSURE_QUEUE, (queue, parallelism))
+    tx.execute("UPDATE queues SET paused = ? WHERE name = ?", (paused, queue))
+    return [queue]
+
+
+_PRUNABLE = (
+    "SELECT id, claim FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL AND finished_at < ?"
+    " AND pinned IS NULL AND NOT EXISTS (SELECT 1 FROM dependencies d INDEXED BY dependencies_open"
+    " WHERE d.needs = jobs.id AND d.met = 0) ORDER BY finished_at LIMIT ?"
+)
+
+
+def prune(tx: sqlite3.Connection, *, before: float, limit: int) -> list[tuple[int, int]]:
+    """Forget ended jobs that ended before `before` (seconds since the epoch), oldest first.
+
+    Returns each with its last claim's number. Pinned jobs stay, and so do those that others wait for.
+    """
+    gone: list[tuple[int, int]] = tx.execute(_PRUNABLE, (before, limit)).fetchall()
+    tx.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _ in gone])
+    return gone
+
+
+def nth_newest_end(tx: sqlite3.Connection, keep: int) -> float | None:
+    """When the job ended that is the first beyond the `keep` newest; None if there are fewer."""
+    row = tx.execute(
+        "SELECT finished_at FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL"
+        " ORDER BY finished_at DESC LIMIT 1 OFFSET ?",
+        (keep,),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def refuse_unless(tx: sqlite3.Connection, ids: Sequence[int], event: str) -> None:
+    """UnknownJob or InvalidTransition unless `event` is possible for each of these jobs."""
+    for job_id in ids:
+        state = _state(tx, job_id)
+        if (state, event) not in TRANSITIONS:
+            raise InvalidTransition(state, event)
+
+
+def _state(tx: sqlite3.Connection, job_id: int) -> JobState:
+    row = tx.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise UnknownJob(job_id)
+    return row[0]
+
+
+def is_live(state: JobState) -> bool:
+    """Whether a job of this state may still run or is running."""
+    return state in LIVE

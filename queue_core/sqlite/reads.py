@@ -1,0 +1,251 @@
+"""Every read, as a generator of statements: it yields (SQL, parameters) and is sent the rows.
+
+So one text serves both drivers, the plain connection of the CLI and the worker (`run`) and the
+server's asynchronous one (`run_async`), and all statements of a read see one snapshot.
+"""
+
+from __future__ import annotations
+
+from queue_core.fastjson import loads
+from queue_core.model import PRIORITIES, STATES, Attempt, Job, Orphan, Page, QueueRow, WorkerRow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Generator, Iterable
+    from typing import Any, TypeVar
+
+    import aiosqlite
+
+    from queue_core.model import Filter
+
+    T = TypeVar("T")
+    Statement = tuple[str, tuple[object, ...]]
+    Rows = list[tuple[Any, ...]]
+    Read = Generator[Statement, Rows, T]
+
+_JOB_COLUMNS = (
+    "id, state, queue, priority, sequential, due_at, unmet, parked, argv, program, executable, cwd, env, stdin_path,"
+    " timeout, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project, approved_at,"
+    " pinned, created_at, started_at, finished_at, claim, attempt, failures, worker, keeper, host, cancel_requested,"
+    " outcome, exit_code, signal, reason"
+)
+_JOB_NAMES = tuple(_JOB_COLUMNS.replace("\n", " ").split(", "))
+_ATTEMPT_COLUMNS = (
+    "claim, outcome, exit_code, signal, error, host, started_at, finished_at, user_seconds, system_seconds,"
+    " max_rss_kib, output_bytes, cut_bytes, tail"
+)
+_ATTEMPT_NAMES = tuple(_ATTEMPT_COLUMNS.split(", "))
+_COUNTERS = ", ".join(STATES)
+
+
+def run(connection: sqlite3.Connection, read: Read[T]) -> T:
+    """Drive a read on a plain connection."""
+    with_snapshot = not connection.in_transaction
+    if with_snapshot:
+        connection.execute("BEGIN")
+    try:
+        sql, parameters = next(read)
+        while True:
+            sql, parameters = read.send(connection.execute(sql, parameters).fetchall())
+    except StopIteration as done:
+        return done.value
+    finally:
+        if with_snapshot:
+            connection.execute("ROLLBACK")
+
+
+async def run_async(connection: aiosqlite.Connection, read: Read[T]) -> T:
+    """Drive a read on the server's connection; rows are fetched to the end, so no cursor holds the WAL."""
+    await connection.execute("BEGIN")
+    try:
+        sql, parameters = next(read)
+        while True:
+            rows: Any = await connection.execute_fetchall(sql, parameters)
+            sql, parameters = read.send(list(rows))
+    except StopIteration as done:
+        return done.value
+    finally:
+        await connection.execute("ROLLBACK")
+
+
+def job(job_id: int) -> Read[Job | None]:
+    """One job with its attempts, oldest first."""
+    rows = yield f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id = ?", (job_id,)
+    if not rows:
+        return None
+    attempts = yield f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE job = ? ORDER BY claim", (job_id,)
+    return _job(rows[0], tuple(Attempt(**dict(zip(_ATTEMPT_NAMES, row, strict=True))) for row in attempts))
+
+
+def _job(row: tuple[Any, ...], attempts: tuple[Attempt, ...] = ()) -> Job:
+    found: dict[str, Any] = dict(zip(_JOB_NAMES, row, strict=True))
+    found["priority"] = PRIORITIES[found["priority"]]
+    found["sequential"] = bool(found["sequential"])
+    found["cancel_requested"] = bool(found["cancel_requested"])
+    found["argv"] = tuple(loads(found["argv"]))
+    found["env"] = loads(found["env"])
+    found["locks"] = tuple(loads(found["locks"])) if found["locks"] else ()
+    found["on_dead"] = tuple(loads(found["on_dead"])[1:]) if found["on_dead"] else ()
+    found["meta"] = loads(found["meta"]) if found["meta"] else {}
+    return Job(**found, attempts=attempts)
+
+
+def jobs(wanted: Filter) -> Read[Page]:
+    """A page of jobs, newest first; with `since`, completions after that cursor, oldest first."""
+    cursor = (yield "SELECT value FROM meta WHERE name = 'ended'", ())[0][0]
+    conditions, parameters = _conditions(wanted)
+    where = " AND ".join(conditions) or "1"
+    order = "id DESC" if wanted.since is None else "ended"
+    rows = yield (
+        f"SELECT {_JOB_COLUMNS}, ended FROM jobs WHERE {where} ORDER BY {order} LIMIT ?",
+        (*parameters, wanted.limit),
+    )
+    if wanted.since is not None and len(rows) == wanted.limit:
+        cursor = rows[-1][-1]  # there may be more
+    return Page(jobs=tuple(_job(row[:-1]) for row in rows), cursor=cursor)
+
+
+def ids(wanted: Filter) -> Read[list[int]]:
+    """The ids of all jobs that are meant, oldest first, whatever the limit."""
+    conditions, parameters = _conditions(wanted)
+    rows = yield f"SELECT id FROM jobs WHERE {' AND '.join(conditions) or '1'} ORDER BY id", tuple(parameters)
+    return [row[0] for row in rows]
+
+
+def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
+    conditions: list[str] = []
+    parameters: list[object] = []
+
+    def narrow(condition: str, *values: object) -> None:
+        conditions.append(condition)
+        parameters.extend(values)
+
+    if wanted.ids:
+        narrow(f"id IN ({_marks(wanted.ids)})", *wanted.ids)
+    if wanted.states:
+        narrow(f"state IN ({_marks(wanted.states)})", *wanted.states)
+    for column in ("queue", "caller", "session", "project"):
+        value: str | None = getattr(wanted, column)
+        if value is not None:
+            narrow(f"{column} = ?", value)
+    if wanted.program is not None:
+        narrow("(program = ? OR program LIKE '%/' || ?)", wanted.program, wanted.program)
+    for key, value in wanted.meta.items():
+        narrow("EXISTS (SELECT 1 FROM json_each(jobs.meta) WHERE key = ? AND value = ?)", key, value)
+    if wanted.older_than is not None:
+        narrow("finished_at < ?", wanted.older_than)
+    if wanted.since is not None:
+        narrow("ended > ?", wanted.since)
+    return conditions, parameters
+
+
+def _marks(values: Iterable[object]) -> str:
+    return ", ".join("?" for _ in values)
+
+
+def queues() -> Read[list[QueueRow]]:
+    """All queues with their counters."""
+    rows = yield f"SELECT name, paused, slots, barred, {_COUNTERS} FROM queues ORDER BY name", ()
+    return [
+        QueueRow(
+            name=row[0],
+            paused=bool(row[1]),
+            slots=row[2],
+            barred=bool(row[3]),
+            counts=dict(zip(STATES, row[4:], strict=True)),
+        )
+        for row in rows
+    ]
+
+
+def workers() -> Read[list[WorkerRow]]:
+    """The registered workers, oldest first."""
+    rows = yield (
+        "SELECT id, pid, host, keeper, claiming, version, started_at FROM workers ORDER BY started_at",
+        (),
+    )
+    names = ("id", "pid", "host", "keeper", "claiming", "version", "started_at")
+    return [WorkerRow(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def running(host: str | None = None) -> Read[list[Orphan]]:
+    """All claims that are running (on one host), as somebody else would have to judge them."""
+    sql = (
+        "SELECT id, claim, lease_token, worker, keeper, host, cancel_requested FROM jobs INDEXED BY jobs_running"
+        " WHERE state = 'running'"
+    )
+    rows = yield (sql + " AND host = ?", (host,)) if host is not None else (sql, ())
+    names = ("job", "claim", "token", "worker", "keeper", "host", "cancel_requested")
+    return [Orphan(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def claimable(now: float) -> Read[bool]:
+    """Whether a worker would find something to start now (a paused queue's jobs do not count)."""
+    ready = yield (
+        "SELECT 1 FROM queues INDEXED BY queues_ready"
+        " WHERE paused = 0 AND barred = 0 AND ready > 0 AND running < slots LIMIT 1",
+        (),
+    )
+    if ready:
+        return True
+    due = yield (
+        "SELECT 1 FROM jobs INDEXED BY jobs_scheduled JOIN queues ON queues.name = jobs.queue"
+        " WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0 LIMIT 1",
+        (now,),
+    )
+    return bool(due)
+
+
+def next_due(after: float) -> Read[float | None]:
+    """When the next scheduled job is due; None if none is."""
+    rows = yield (
+        "SELECT due_at FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at > ?"
+        " ORDER BY due_at LIMIT 1",
+        (after,),
+    )
+    return rows[0][0] if rows else None
+
+
+def limits() -> Read[dict[str, int]]:
+    """The limits that are stored (parallelism, max_running), where any worker has stored them."""
+    rows = yield "SELECT name, value FROM meta WHERE name IN ('parallelism', 'max_running')", ()
+    return dict(rows)
+
+
+def dependencies(job_id: int) -> Read[list[tuple[int, str, str | None]]]:
+    """What a job still waits for: id, condition, and the state the needed job is in."""
+    rows = yield (
+        "SELECT d.needs, d.condition, j.state FROM dependencies d LEFT JOIN jobs j ON j.id = d.needs"
+        " WHERE d.job = ? AND d.met = 0 ORDER BY d.needs",
+        (job_id,),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def barrier_ahead(job_id: int, queue: str, priority: int) -> Read[int | None]:
+    """The sequential job that has to end before this one of the same queue may start, if there is one."""
+    rows = yield (
+        "SELECT id FROM jobs WHERE queue = ?1 AND sequential = 1 AND (state = 'running' OR (state = 'available'"
+        " AND parked IS NULL AND (priority, id) < (?2, ?3))) ORDER BY state DESC, priority, id LIMIT 1",
+        (queue, priority, job_id),
+    )
+    return rows[0][0] if rows else None
+
+
+def caller_of(job_id: int) -> Read[str | None]:
+    """Who queued a job."""
+    rows = yield "SELECT caller FROM jobs WHERE id = ?", (job_id,)
+    return rows[0][0] if rows else None
+
+
+def states_of(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
+    """The states of these jobs; unknown ids are left out."""
+    rows = yield f"SELECT id, state FROM jobs WHERE id IN ({_marks(wanted)})", wanted
+    return dict(rows)
+
+
+def all_dead() -> Read[int]:
+    """How many dead letters there are."""
+    rows = yield "SELECT coalesce(sum(dead), 0) FROM queues", ()
+    return rows[0][0]

@@ -1,0 +1,185 @@
+"""Settle: the one exit from "running", fenced by the claim's number and lease token.
+
+A result that names a claim which is no longer the job's touches nothing and says so: whoever held it
+has lost the lease, and somebody else's word stands.
+"""
+
+from __future__ import annotations
+
+from os.path import realpath
+
+from queue_core.fastjson import dumps, loads
+from queue_core.lifecycle import decide, dependency, describe, entry_state, next_state
+from queue_core.model import Retry
+from queue_core.sqlite import locks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Sequence
+
+    from queue_core.lifecycle import Decision
+    from queue_core.model import JobState, Outcome, Settlement
+
+_FENCE = "id = ? AND claim = ? AND lease_token = ? AND state = 'running'"
+_HELD_BY = f"SELECT failures, retry, retries, cancel_requested, locks, host, started_at FROM jobs WHERE {_FENCE}"
+_LEAVE = (
+    "UPDATE jobs SET state = ?, due_at = ?, finished_at = ?, ended = ?, reason = ?, failures = failures + ?,"
+    " attempt = attempt - ?, outcome = ?, exit_code = ?, signal = ?, cancel_requested = 0, lease_token = NULL, worker = NULL, keeper = NULL"
+    f" WHERE {_FENCE}"
+)
+_RECORD = (
+    "INSERT INTO attempts (job, claim, outcome, exit_code, signal, error, host, started_at, finished_at,"
+    " user_seconds, system_seconds, max_rss_kib, output_bytes, cut_bytes, tail)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_OPEN_DEPENDENTS = (
+    "SELECT d.job, d.condition FROM dependencies d INDEXED BY dependencies_open"
+    " JOIN jobs j ON j.id = d.job WHERE d.needs = ? AND d.met = 0"
+    " AND j.state IN ('blocked', 'held')"
+)
+
+
+def settle(
+    tx: sqlite3.Connection,
+    settlements: Sequence[Settlement],
+    *,
+    now: float,
+    chance: Callable[[], float],
+    permanent_exit_codes: Collection[int] = (),
+) -> list[JobState | None]:
+    """Record how these attempts ended. None stands for one whose lease was lost: nothing was written."""
+    return [_settle_one(tx, one, now, chance(), permanent_exit_codes) for one in settlements]
+
+
+def _settle_one(
+    tx: sqlite3.Connection, one: Settlement, now: float, chance: float, permanent: Collection[int]
+) -> JobState | None:
+    fence = (one.job, one.claim, one.token)
+    row = tx.execute(_HELD_BY, fence).fetchone()
+    if row is None:
+        return None
+    failures, retry, retries, cancel_requested, lock_list, host, started_at = row
+    backoff, base, cap, jitter = loads(retry)
+    decision = decide(
+        one.outcome,
+        failures=failures,
+        retry=Retry(retries=retries, backoff=backoff, base=base, cap=cap, jitter=jitter),
+        cancel_requested=bool(cancel_requested),
+        now=now,
+        chance=chance,
+        permanent_exit_codes=permanent,
+    )
+    _leave_running(tx, fence, decision, one.outcome, now)
+    if one.outcome.kind != "never_started":
+        _record(tx, one, host, started_at, now)
+    if lock_list:
+        locks.release(tx, loads(lock_list))
+    if decision.state in ("succeeded", "dead", "cancelled"):
+        tell_dependents(tx, one.job, decision.state, now)
+    if decision.state == "dead":
+        _escalate(tx, one.job, now)
+    return decision.state
+
+
+def _leave_running(
+    tx: sqlite3.Connection, fence: tuple[int, int, str], decision: Decision, outcome: Outcome, now: float
+) -> None:
+    state = next_state("running", decision.event, decision.state)
+    ended = state in ("succeeded", "dead", "cancelled")
+    finished_at = (outcome.finished_at or now) if ended else None
+    number = next_end(tx) if ended else None
+    failed = decision.counted and decision.event in ("fail", "exhaust")
+    tx.execute(
+        _LEAVE,
+        (
+            *(state, decision.due_at, finished_at, number, decision.reason, failed, not decision.counted),
+            *(outcome.kind, outcome.exit_code, outcome.signal),
+            *fence,
+        ),
+    )
+
+
+def next_end(tx: sqlite3.Connection) -> int:
+    """The number of the next completion: cursors over completions are these."""
+    return tx.execute("UPDATE meta SET value = value + 1 WHERE name = 'ended' RETURNING value").fetchone()[0]
+
+
+def _record(tx: sqlite3.Connection, one: Settlement, host: str, started_at: float, now: float) -> None:
+    outcome = one.outcome
+    error = outcome.error if outcome.kind in ("exited", "signalled", "cancelled", "interrupted") else describe(outcome)
+    tx.execute(
+        _RECORD,
+        (
+            one.job,
+            one.claim,
+            outcome.kind,
+            outcome.exit_code,
+            outcome.signal,
+            error,
+            host,
+            outcome.started_at or started_at,
+            outcome.finished_at or now,
+            outcome.user_seconds,
+            outcome.system_seconds,
+            outcome.max_rss_kib,
+            outcome.output_bytes,
+            outcome.cut_bytes,
+            outcome.tail,
+        ),
+    )
+
+
+def tell_dependents(tx: sqlite3.Connection, job_id: int, state: JobState, now: float) -> None:
+    """A job has ended: those that waited for it go on, wait on, or are cancelled with it (and theirs)."""
+    ended: list[tuple[int, JobState]] = [(job_id, state)]
+    while ended:
+        needed, became = ended.pop()
+        for dependent, condition in tx.execute(_OPEN_DEPENDENTS, (needed,)).fetchall():
+            verdict = dependency(condition, became)
+            if verdict == "met":
+                _meet(tx, dependent, needed, condition, now)
+            elif verdict == "never":
+                _abandon(tx, dependent, f"job {needed}, whose {condition} it waited for, {_became(became)}", now)
+                ended.append((dependent, "cancelled"))
+
+
+def _became(state: JobState) -> str:
+    return {"cancelled": "was cancelled", "succeeded": "succeeded"}.get(state, f"is {state}")
+
+
+def _meet(tx: sqlite3.Connection, job_id: int, needed: int, condition: str, now: float) -> None:
+    tx.execute(
+        "UPDATE dependencies SET met = 1 WHERE job = ? AND needs = ? AND condition = ?",
+        (job_id, needed, condition),
+    )
+    state, unmet, due_at = tx.execute("SELECT state, unmet - 1, due_at FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    after = entry_state(held=state == "held", unmet=unmet, due_at=due_at, now=now)
+    if after != state:
+        next_state("blocked", "unblock", after)
+    tx.execute("UPDATE jobs SET unmet = ?, state = ? WHERE id = ?", (unmet, after, job_id))
+
+
+def _abandon(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> None:
+    tx.execute(
+        "UPDATE jobs SET state = 'cancelled', reason = ?, finished_at = ?, ended = ? WHERE id = ?",
+        (reason, now, next_end(tx), job_id),
+    )
+
+
+_ESCALATE = """
+INSERT INTO jobs (state, queue, priority, argv, program, executable, cwd, env, timeout, retry, retries,
+  escalated_from, name, meta, caller, session, project, client, approved_at, created_at)
+SELECT 'available', queue, priority, :argv, :program, :executable, cwd, env, timeout, retry, retries,
+  id, name, meta, caller, session, project, client, approved_at, :now
+FROM jobs WHERE id = :id"""
+
+
+def _escalate(tx: sqlite3.Connection, job_id: int, now: float) -> None:
+    """A dead job that names another command in `on_dead` hands over to it: once for each death."""
+    found = tx.execute("SELECT on_dead FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+    if found is None:
+        return
+    executable, *argv = loads(found)
+    names = {"program": realpath(executable), "executable": executable, "argv": dumps(argv)}
+    tx.execute(_ESCALATE, {"id": job_id, "now": now, **names})

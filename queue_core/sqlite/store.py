@@ -1,0 +1,281 @@
+"""The Store on SQLite: each verb is one function of a sibling module in one transaction."""
+
+from __future__ import annotations
+
+import _thread
+
+from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, connect, sqlite3
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+    from queue_core.home import Home
+    from queue_core.model import (
+        Admission,
+        Caller,
+        Filter,
+        Job,
+        JobState,
+        Lease,
+        Orphan,
+        Page,
+        QueueRow,
+        Receipt,
+        Settlement,
+        WorkerRow,
+    )
+    from queue_core.sqlite.reads import Read
+    from queue_core.store import MayRun, Moved
+
+    T = TypeVar("T")
+    P = ParamSpec("P")
+
+    class Writer(Protocol):
+        """Runs a change in a transaction: at once (`Inline`), or with those that wait beside it (`GroupCommit`)."""
+
+        def write(
+            self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        ) -> T: ...
+        def close(self) -> None: ...
+
+
+class Inline:
+    """Each change in a transaction of its own, on the caller's thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._one_at_a_time = _thread.allocate_lock()
+
+    def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._one_at_a_time:
+            return self._database.write(change, *args, **kwargs)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class SqliteStore:
+    """A queue in one file. Safe to use from several threads; its methods block, for at most `patience` seconds."""
+
+    def __init__(self, home: Home, *, patience: float = BUSY_TIMEOUT, group_commit: bool = False) -> None:
+        """Open or make the database. With `group_commit`, writes that wait together share a transaction."""
+        self._home = home
+        self._reader: sqlite3.Connection | None = None
+        self._reading = _thread.allocate_lock()
+        database = Database(home, patience=patience)
+        if group_commit:
+            from queue_core.sqlite.group_commit import GroupCommit
+
+            self._writer: Writer = GroupCommit(database)
+        else:
+            self._writer = Inline(database)
+
+    def close(self) -> None:
+        """Let go of the file. Nothing is pending: every write was durable when it returned."""
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+        self._writer.close()
+
+    def _read(self, read: Read[T]) -> T:
+        from queue_core.sqlite.reads import run
+
+        with self._reading:
+            if self._reader is None:
+                self._reader = connect(self._home)
+            return run(self._reader, read)
+
+    # writes
+
+    def enqueue(self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int) -> list[Receipt]:
+        from queue_core.sqlite.admit import admit
+
+        return self._writer.write(admit, admissions, now=now, capacity=capacity, parallelism=parallelism)
+
+    def exchange(
+        self,
+        settlements: Sequence[Settlement],
+        *,
+        worker: str,
+        keeper: str,
+        host: str,
+        want: int,
+        max_running: int,
+        now: float,
+        tokens: Callable[[], str],
+        chance: Callable[[], float],
+        permanent_exit_codes: Collection[int] = (),
+        may_run: MayRun | None = None,
+    ) -> tuple[list[JobState | None], list[Lease]]:
+        from queue_core.sqlite.claim import Claimant, claim
+        from queue_core.sqlite.settle import settle
+
+        claimant = Claimant(worker=worker, keeper=keeper, host=host, tokens=tokens)
+
+        def settle_and_claim(tx: sqlite3.Connection) -> tuple[list[JobState | None], list[Lease]]:
+            states = settle(tx, settlements, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
+            if want <= 0:
+                return states, []
+            return states, claim(tx, claimant, want=want, max_running=max_running, now=now, may_run=may_run)
+
+        return self._writer.write(settle_and_claim)
+
+    def settle(
+        self,
+        settlements: Sequence[Settlement],
+        *,
+        now: float,
+        chance: Callable[[], float],
+        permanent_exit_codes: Collection[int] = (),
+    ) -> list[JobState | None]:
+        from queue_core.sqlite.settle import settle
+
+        return self._writer.write(
+            settle, settlements, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes
+        )
+
+    def cancel(self, ids: Sequence[int], *, now: float) -> Moved:
+        return self._control("cancel", ids, now=now)
+
+    def approve(self, ids: Sequence[int], *, now: float) -> Moved:
+        return self._control("approve", ids, now=now)
+
+    def reject(self, ids: Sequence[int], *, now: float) -> Moved:
+        return self._control("reject", ids, now=now)
+
+    def replay(self, ids: Sequence[int], *, held: Mapping[int, str]) -> Moved:
+        return self._control("replay", ids, held=held)
+
+    def discard(self, ids: Sequence[int], *, now: float) -> Moved:
+        return self._control("discard", ids, now=now)
+
+    def pin(self, ids: Sequence[int], *, by: str | None) -> Moved:
+        return self._control("pin", ids, by=by)
+
+    def pause(self, queue: str | None, *, paused: bool, parallelism: int) -> list[str]:
+        return self._control("pause", queue, paused=paused, parallelism=parallelism)
+
+    def prune(self, *, before: float, limit: int) -> list[tuple[int, int]]:
+        return self._control("prune", before=before, limit=limit)
+
+    def nth_newest_end(self, keep: int) -> float | None:
+        return self._control("nth_newest_end", keep)
+
+    def _control(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+        from queue_core.sqlite import control
+
+        return self._writer.write(getattr(control, verb), *args, **kwargs)
+
+    def register(
+        self,
+        worker: str,
+        *,
+        pid: int,
+        host: str,
+        keeper: str,
+        booted_by: str | None,
+        version: str,
+        now: float,
+        limits: Mapping[str, int],
+        queues: Mapping[str, int],
+    ) -> None:
+        from queue_core.sqlite import workers
+
+        def enter(tx: sqlite3.Connection) -> None:
+            workers.configure(tx, limits, queues)
+            workers.register(
+                tx, worker, pid=pid, host=host, keeper=keeper, booted_by=booted_by, version=version, now=now
+            )
+
+        self._writer.write(enter)
+
+    def stop_claiming(self, worker: str) -> None:
+        self._worker("stop_claiming", worker)
+
+    def deregister(self, worker: str) -> None:
+        self._worker("deregister", worker)
+
+    def leave_if_idle(self, worker: str, *, now: float) -> bool:
+        return self._worker("leave_if_idle", worker, now=now)
+
+    def forget_workers(self, workers: Sequence[str]) -> None:
+        self._worker("forget", workers)
+
+    def take_over(self, claims: Sequence[tuple[int, int, str]], worker: str) -> list[tuple[int, int]]:
+        return self._worker("take_over", claims, worker)
+
+    def _worker(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+        from queue_core.sqlite import workers
+
+        return self._writer.write(getattr(workers, verb), *args, **kwargs)
+
+    # reads
+
+    def job(self, job_id: int) -> Job | None:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.job(job_id))
+
+    def jobs(self, wanted: Filter) -> Page:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.jobs(wanted))
+
+    def ids(self, wanted: Filter) -> list[int]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.ids(wanted))
+
+    def queues(self) -> list[QueueRow]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.queues())
+
+    def workers(self) -> list[WorkerRow]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.workers())
+
+    def running(self, host: str | None = None) -> list[Orphan]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.running(host))
+
+    def claimable(self, now: float) -> bool:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.claimable(now))
+
+    def next_due(self, after: float) -> float | None:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.next_due(after))
+
+    def limits(self) -> dict[str, int]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.limits())
+
+    def dependencies(self, job_id: int) -> list[tuple[int, str, str | None]]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.dependencies(job_id))
+
+    def barrier_ahead(self, job: Job) -> int | None:
+        from queue_core.model import PRIORITIES
+        from queue_core.sqlite import reads
+
+        return self._read(reads.barrier_ahead(job.id, job.queue, PRIORITIES.index(job.priority)))
+
+    def caller_of(self, job_id: int) -> Caller | None:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.caller_of(job_id))  # pyright: ignore[reportReturnType]
+
+    def states_of(self, ids: Sequence[int]) -> dict[int, JobState]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.states_of(tuple(ids)))  # pyright: ignore[reportReturnType]

@@ -1,0 +1,93 @@
+"""Workers in the store: who claims, whose claims are whose, and the limits that all count alike."""
+
+from __future__ import annotations
+
+from queue_core.sqlite.claim import promote_due
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+_READY = (
+    "SELECT 1 FROM queues INDEXED BY queues_ready"
+    " WHERE paused = 0 AND barred = 0 AND ready > 0 AND running < slots LIMIT 1"
+)
+
+
+def register(
+    tx: sqlite3.Connection,
+    worker: str,
+    *,
+    pid: int,
+    host: str,
+    keeper: str,
+    booted_by: str | None,
+    version: str,
+    now: float,
+) -> None:
+    """A worker that is about to claim says so."""
+    tx.execute(
+        "INSERT INTO workers (id, pid, host, keeper, booted_by, version, started_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (worker, pid, host, keeper, booted_by, version, now),
+    )
+
+
+def stop_claiming(tx: sqlite3.Connection, worker: str) -> None:
+    """From here on this worker only ends what it has; a server may boot another beside it."""
+    tx.execute("UPDATE workers SET claiming = 0 WHERE id = ?", (worker,))
+
+
+def deregister(tx: sqlite3.Connection, worker: str) -> None:
+    """The worker is gone, whatever there is to do."""
+    tx.execute("DELETE FROM workers WHERE id = ?", (worker,))
+
+
+def leave_if_idle(tx: sqlite3.Connection, worker: str, *, now: float) -> bool:
+    """Deregister, but only if nothing is claimable in this very transaction.
+
+    A job that arrives a moment later finds no worker registered, and its server boots one.
+    """
+    promote_due(tx, now)
+    if tx.execute(_READY).fetchone():
+        return False
+    deregister(tx, worker)
+    return True
+
+
+def configure(tx: sqlite3.Connection, limits: Mapping[str, int], queues: Mapping[str, int]) -> None:
+    """Store limits that hold over all processes: parallelism, max_running, and single queues' own."""
+    for name, value in limits.items():
+        tx.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+    if "parallelism" in limits:
+        tx.execute("UPDATE queues SET slots = ? WHERE own_slots = 0", (limits["parallelism"],))
+    for queue, slots in queues.items():
+        tx.execute(
+            "INSERT INTO queues (name, slots, own_slots) VALUES (?, ?, 1)"
+            " ON CONFLICT DO UPDATE SET slots = excluded.slots, own_slots = 1",
+            (queue, slots),
+        )
+
+
+def limit(tx: sqlite3.Connection, name: str, default: int) -> int:
+    """A stored limit, or the default while no worker has stored any."""
+    row = tx.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else default
+
+
+def forget(tx: sqlite3.Connection, workers: Sequence[str]) -> None:
+    """Workers that are known to be dead (their lock is free)."""
+    tx.executemany("DELETE FROM workers WHERE id = ?", [(worker,) for worker in workers])
+
+
+def take_over(tx: sqlite3.Connection, claims: Sequence[tuple[int, int, str]], worker: str) -> list[tuple[int, int]]:
+    """Make these claims (job, claim, token) this worker's; those that are no longer running are left out."""
+    taken: list[tuple[int, int]] = []
+    for job, claim, token in claims:
+        cursor = tx.execute(
+            "UPDATE jobs SET worker = ? WHERE id = ? AND claim = ? AND lease_token = ? AND state = 'running'",
+            (worker, job, claim, token),
+        )
+        if cursor.rowcount:
+            taken.append((job, claim))
+    return taken

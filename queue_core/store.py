@@ -1,0 +1,107 @@
+"""The seam between the queue and its engine: what a store can do, and in which words.
+
+Everything above speaks to this protocol; everything below (SQLite here, PostgreSQL beside it) keeps
+it, and one conformance suite holds every engine to it. A write is durable when its method returns.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Protocol
+
+    from queue_core.model import (
+        Admission,
+        Caller,
+        Filter,
+        Job,
+        JobState,
+        Lease,
+        Orphan,
+        Page,
+        QueueRow,
+        Receipt,
+        Settlement,
+        WorkerRow,
+    )
+
+    Moved = list[tuple[int, JobState]]
+    MayRun = Callable[[Job], str | None]  # why a job may not run after all, or None
+
+    class Store(Protocol):
+        """Times are seconds since the epoch and are given, never read."""
+
+        # writes
+        def enqueue(
+            self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int
+        ) -> list[Receipt]: ...
+        def exchange(
+            self,
+            settlements: Sequence[Settlement],
+            *,
+            worker: str,
+            keeper: str,
+            host: str,
+            want: int,
+            max_running: int,
+            now: float,
+            tokens: Callable[[], str],
+            chance: Callable[[], float],
+            permanent_exit_codes: Collection[int] = (),
+            may_run: MayRun | None = None,
+        ) -> tuple[list[JobState | None], list[Lease]]:
+            """Settle what ended and claim what may start, in one transaction."""
+            ...
+
+        def settle(
+            self,
+            settlements: Sequence[Settlement],
+            *,
+            now: float,
+            chance: Callable[[], float],
+            permanent_exit_codes: Collection[int] = (),
+        ) -> list[JobState | None]: ...
+        def cancel(self, ids: Sequence[int], *, now: float) -> Moved: ...
+        def approve(self, ids: Sequence[int], *, now: float) -> Moved: ...
+        def reject(self, ids: Sequence[int], *, now: float) -> Moved: ...
+        def replay(self, ids: Sequence[int], *, held: Mapping[int, str]) -> Moved: ...
+        def discard(self, ids: Sequence[int], *, now: float) -> Moved: ...
+        def pin(self, ids: Sequence[int], *, by: str | None) -> Moved: ...
+        def pause(self, queue: str | None, *, paused: bool, parallelism: int) -> list[str]: ...
+        def prune(self, *, before: float, limit: int) -> list[tuple[int, int]]: ...
+        def register(
+            self,
+            worker: str,
+            *,
+            pid: int,
+            host: str,
+            keeper: str,
+            booted_by: str | None,
+            version: str,
+            now: float,
+            limits: Mapping[str, int],
+            queues: Mapping[str, int],
+        ) -> None: ...
+        def stop_claiming(self, worker: str) -> None: ...
+        def deregister(self, worker: str) -> None: ...
+        def leave_if_idle(self, worker: str, *, now: float) -> bool: ...
+        def forget_workers(self, workers: Sequence[str]) -> None: ...
+        def take_over(self, claims: Sequence[tuple[int, int, str]], worker: str) -> list[tuple[int, int]]: ...
+
+        # reads
+        def job(self, job_id: int) -> Job | None: ...
+        def jobs(self, wanted: Filter) -> Page: ...
+        def ids(self, wanted: Filter) -> list[int]: ...
+        def queues(self) -> list[QueueRow]: ...
+        def workers(self) -> list[WorkerRow]: ...
+        def running(self, host: str | None = None) -> list[Orphan]: ...
+        def claimable(self, now: float) -> bool: ...
+        def next_due(self, after: float) -> float | None: ...
+        def limits(self) -> dict[str, int]: ...
+        def dependencies(self, job_id: int) -> list[tuple[int, str, str | None]]: ...
+        def barrier_ahead(self, job: Job) -> int | None: ...
+        def caller_of(self, job_id: int) -> Caller | None: ...
+        def states_of(self, ids: Sequence[int]) -> dict[int, JobState]: ...
+        def nth_newest_end(self, keep: int) -> float | None: ...
+        def close(self) -> None: ...

@@ -1,0 +1,142 @@
+"""A job as a dict: the shape that files, agents and Python callers share. One place for its keys.
+
+The keys are the command line's names in snake_case; see `KEYS` for what each one takes.
+"""
+
+from __future__ import annotations
+
+from queue_core import commandline
+from queue_core.errors import InvalidJob
+from queue_core.model import NewJob
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+KEYS = ["argv", "command", "kwargs", "cwd", "env", "pass_env", "stdin", "stdin_path", "queue", "priority", "sequential", "after", "after_any", "after_failure", "delay", "at", "timeout", "retries", "backoff", "backoff_base", "unique", "locks", "name", "meta", "on_dead", "ref"]
+_TEXTS = ("cwd", "stdin_path", "queue", "priority", "backoff", "unique", "name", "ref")
+_NUMBERS = ("delay", "timeout", "backoff_base")
+_IDS = ("after", "after_any", "after_failure")
+
+
+def new_job(fields: Mapping[str, Any]) -> NewJob:
+    """The job that these fields ask for; InvalidJob names the key that makes no sense. None means not given."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    unknown = [name for name in given if name not in KEYS]
+    if unknown:
+        raise InvalidJob(f"`{unknown[0]}` is no key of a job; the keys are {', '.join(KEYS)}")
+    made: dict[str, Any] = {"argv": _argv(given)}
+    for name, value in given.items():
+        if name in _TEXTS:
+            made[name] = _checked(name, value, str, "a text")
+        elif name in _NUMBERS:
+            made[name] = _number(name, value)
+        elif name in _IDS:
+            made[name] = _ids(name, value)
+    return NewJob(**made, **_rest(given))
+
+
+def _rest(given: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if "sequential" in given:
+        made["sequential"] = _checked("sequential", given["sequential"], bool, "true or false")
+    if "retries" in given:
+        made["retries"] = _whole("retries", given["retries"])
+    if "at" in given:
+        made["at"] = time_of(given["at"])
+    if "stdin" in given:
+        made["stdin"] = _checked("stdin", given["stdin"], str, "a text").encode("utf-8", "surrogateescape")
+    for name in ("env", "meta"):
+        if name in given:
+            made[name] = _pairs(name, given[name])
+    for name in ("pass_env", "on_dead"):
+        if name in given:
+            made[name] = _words(name, given[name])
+    if "locks" in given:
+        made["locks"] = tuple(lock(word) for word in _words("locks", given["locks"]))
+    return made
+
+
+def _argv(given: Mapping[str, Any]) -> tuple[str, ...]:
+    if ("argv" in given) == ("command" in given):
+        raise InvalidJob('give the command either as argv, a list such as ["git", "fetch"], or as command, a text')
+    argv = _words("argv", given["argv"]) if "argv" in given else commandline.split(_text("command", given["command"]))
+    kwargs = given.get("kwargs", {})
+    if not isinstance(kwargs, dict):
+        raise InvalidJob(f"kwargs is an object of names and values, not {_shown(kwargs)}")
+    return (*argv, *commandline.flags(kwargs))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def lock(word: str) -> tuple[str, int]:
+    """NAME or NAME=CAPACITY."""
+    name, _, capacity = word.partition("=")
+    if capacity and not (capacity.isascii() and capacity.isdigit()):
+        raise InvalidJob(f"a lock is NAME or NAME=CAPACITY, not {word!r}")
+    return name, int(capacity or 1)
+
+
+def time_of(value: Any) -> float:
+    """Seconds since the epoch from a number, or from an ISO 8601 time (local, unless it names an offset)."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    text = _text("at", value)
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise InvalidJob(f"at is a time such as 2026-11-22T18:00 or 2026-11-22T18:00:00Z, not {text!r}") from None
+
+
+def _text(name: str, value: Any) -> str:
+    return _checked(name, value, str, "a text")
+
+
+def _checked(name: str, value: Any, kind: type, what: str) -> Any:
+    if not isinstance(value, kind):
+        raise InvalidJob(f"{name} is {what}, not {_shown(value)}")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidJob(f"{name} is a number of seconds, not {_shown(value)}")
+    return float(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidJob(f"{name} is a whole number, not {_shown(value)}")
+    return value
+
+
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple)):
+        raise InvalidJob(f"{name} is a list of texts, not {_shown(value)}")
+    return tuple(_text(f"every item of {name}", item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _pairs(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise InvalidJob(f"{name} is an object of names and texts, not {_shown(value)}")
+    return {str(key): _text(f"{name}.{key}", item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def _ids(name: str, value: Any) -> tuple[int | str, ...]:
+    items: Any = value if isinstance(value, (list, tuple)) else [value]
+    found: list[int | str] = []
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, (int, str)):
+            raise InvalidJob(f"{name} is a list of job ids, not {_shown(value)}")
+        found.append(int(item) if isinstance(item, str) and item.isdigit() else item)
+    return tuple(found)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

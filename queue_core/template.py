@@ -1,0 +1,68 @@
+"""A hook's command template: `{session_id}`, `{tool_input.file_path}` filled from its JSON. Pure.
+
+A placeholder fills exactly one argument, or a part of one: what a hook's payload holds can neither add
+arguments nor become an option.
+"""
+
+from __future__ import annotations
+
+from queue_core.errors import InvalidJob
+from queue_core.fastjson import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def fill(template: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """The argv that a template means for this payload; InvalidJob if it names what is not there."""
+    argv: list[str] = []
+    for argument in template:
+        filled = _fill_one(argument, payload)
+        becomes_option = filled.startswith("-") and not argument.startswith("-")
+        if becomes_option and "--" not in argv:
+            raise InvalidJob(
+                f"the value for {argument} starts with `-` and would be read as an option; "
+                "put `--` or some text before the placeholder in the template"
+            )
+        argv.append(filled)
+    return tuple(argv)
+
+
+def _fill_one(argument: str, payload: Mapping[str, Any]) -> str:
+    """Fill the placeholders of one argument; `{{` and `}}` stand for braces, other braces for themselves."""
+    result: list[str] = []
+    rest = argument
+    while rest:
+        before, brace, after = rest.partition("{")
+        result.append(before.replace("}}", "}"))
+        if not brace:
+            break
+        if after.startswith("{"):
+            result.append("{")
+            rest = after[1:]
+            continue
+        name, closed, behind = after.partition("}")
+        if closed and name and set(name) <= _NAME:
+            result.append(_text(_look_up(payload, name)))
+            rest = behind
+        else:
+            result.append("{")
+            rest = after
+    return "".join(result)
+
+
+def _look_up(payload: Mapping[str, Any], name: str) -> Any:
+    value: Any = payload
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise InvalidJob(f"the hook's input has no {name}, which the template names; check the hook's event")
+        value = value[part]  # pyright: ignore[reportUnknownVariableType]
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else dumps(value)

@@ -1,0 +1,71 @@
+"""Frozen values for code that a hook runs: what `dataclass(frozen=True)` gives, at no import cost.
+
+`import dataclasses` takes about 10 ms (it imports `re` and `inspect`), more than all the rest of
+`runq add`. Type checkers see a dataclass; at run time a few lines stand in for it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+    T = TypeVar("T", bound="Frozen")
+else:
+
+    def dataclass_transform(**_):
+        """A mark for type checkers; nothing at run time."""
+        return lambda cls: cls
+
+
+_MISSING = object()
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Frozen:
+    """Keyword-only construction, equality by fields, no assignment, secrets hidden in `repr`.
+
+    A subclass declares annotated fields, with defaults that are immutable; `_secret` names those
+    whose values `repr` hides.
+    """
+
+    _fields: ClassVar[tuple[str, ...]] = ()
+    _secret: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        known = cls._fields
+        own = [name for name in cls.__annotations__ if name[0] != "_" and name not in known]
+        cls._fields = (*known, *own)
+
+    def __init__(self, **given: Any) -> None:
+        fields = self.__dict__
+        for name in self._fields:
+            value = given.pop(name, _MISSING)
+            if value is _MISSING:
+                value = getattr(type(self), name, _MISSING)
+                if value is _MISSING:
+                    raise TypeError(f"{type(self).__name__} needs {name}")
+            fields[name] = value
+        if given:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(given)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is a frozen value")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(repr(sorted(self.__dict__.items())))
+
+    def __repr__(self) -> str:
+        shown: list[str] = []
+        for name in self._fields:
+            value = self.__dict__[name]
+            shown.append(f"{name}={'hidden' if name in self._secret and value else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def replace(value: T, **changes: Any) -> T:
+    """A copy of a frozen value with some fields changed."""
+    return type(value)(**{**value.__dict__, **changes})

@@ -1,0 +1,153 @@
+"""Booting a worker when there is a backlog, and only then: what the MCP server does beside answering."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from queue_core import changes
+from queue_core.errors import QueueError, WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queue_core.service import Queue
+
+log = logging.getLogger("runq.boot")
+
+FIRST_LOOK = 0.25  # seconds after the start, when the handshake has been answered
+POLL = 5.0  # seconds at the latest until the next look
+START_TIMEOUT = 15.0  # seconds for a worker to say that it is ready
+FAILED_PAUSE = (1.0, 60.0)  # seconds before the next try, first and longest
+
+# What makes a command part of a job is not for a worker that the command's own server boots.
+_NOT_INHERITED = ("RUNQ_JOB_ID", "RUNQ_CLAIM", "RUNQ_CLAIM_TOKEN", "RUNQ_PROGRESS")
+# The package comes last on the path, for when it is run from a checkout that is not installed.
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_CODE = "import sys; sys.path.append(sys.argv.pop(1)); from queue_core.worker.main import main; main()"
+
+
+class Booted:
+    """A worker process and the pipe that tells it that this process lives."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int) -> None:
+        self._process = process
+        self._pipe = pipe
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def lives(self) -> bool:
+        """Whether the process is still there (and reaps it when it is not)."""
+        return self._process.poll() is None
+
+    def let_go(self) -> None:
+        """End the session: the worker does what `after_session` says."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def boot(environ: Mapping[str, str], *, booted_by: str) -> Booted:
+    """Start a worker in a session of its own and wait until it claims; WorkerError says why it did not.
+
+    It gets nothing of this process but two pipes: no client's stdin, stdout or stderr.
+    """
+    theirs, ours = os.pipe()
+    heard, say = os.pipe()
+    env = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _CODE, _ROOT, str(theirs), str(say), booted_by],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(theirs, say),
+            start_new_session=True,
+            cwd="/",
+            env=env,
+        )
+    except OSError as error:
+        _close(theirs, ours, heard, say)
+        raise WorkerError(f"a worker could not be started with {sys.executable} ({error.strerror})") from None
+    _close(theirs, say)
+    booted = Booted(process, ours)
+    answer = _first_words(heard)
+    if answer != "ready":
+        booted.let_go()
+        raise WorkerError(f"the worker did not start: {answer or 'it said nothing; see `runq logs`'}")
+    return booted
+
+
+def _first_words(descriptor: int) -> str:
+    import select
+
+    try:
+        readable, _, _ = select.select([descriptor], [], [], START_TIMEOUT)
+        return os.read(descriptor, 4096).decode("utf-8", "replace").strip() if readable else ""
+    finally:
+        os.close(descriptor)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+class Booter:
+    """Looks for a backlog on every change, at the next due time and every few seconds, and boots a worker."""
+
+    def __init__(self, queue: Queue, *, booted_by: str) -> None:
+        self._queue = queue
+        self._booted_by = booted_by
+        self._booted: list[Booted] = []
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Look until cancelled. Nothing that goes wrong here ends the server."""
+        await anyio.sleep(FIRST_LOOK)
+        bell = changes.Bell(self._queue.home, "work")
+        try:
+            while True:
+                bell.clear()
+                wait = await self._look()
+                with anyio.move_on_after(wait):
+                    await anyio.wait_readable(bell)
+        finally:
+            bell.close()
+
+    async def _look(self) -> float:
+        """Boot a worker if one is needed; seconds until the next look at the latest."""
+        try:
+            needed = await anyio.to_thread.run_sync(self._is_needed)
+            if needed:
+                self._booted.append(await self._boot())
+            self._failures = 0
+            return await anyio.to_thread.run_sync(self._until_due)
+        except QueueError as error:
+            log.warning("%s", error)
+            first, longest = FAILED_PAUSE
+            self._failures += 1
+            return min(first * 2**self._failures, longest)
+
+    async def _boot(self) -> Booted:
+        with anyio.CancelScope(shield=True):  # a worker that is being started must not lose its pipe
+            booted = await anyio.to_thread.run_sync(lambda: boot(self._queue.environ, booted_by=self._booted_by))
+        log.info("booted a worker (pid %d): there is a backlog", booted.pid)
+        return booted
+
+    def _is_needed(self) -> bool:
+        self._booted = [booted for booted in self._booted if booted.lives()]
+        return not self._queue.live_workers(claiming=True) and self._queue.has_backlog()
+
+    def _until_due(self) -> float:
+        now = self._queue.clock()
+        due = self._queue.store.next_due(now)
+        return POLL if due is None else min(POLL, max(0.01, due - now))

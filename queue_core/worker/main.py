@@ -1,0 +1,73 @@
+"""The worker as a process: signals, the pipe to the server that booted it, the log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+
+from queue_core.errors import QueueError
+from queue_core.logs import log_to_home
+from queue_core.service import Queue
+from queue_core.worker.loop import Options, Worker
+
+if TYPE_CHECKING:
+    from queue_core.worker.loop import Mode
+
+READY = b"ready\n"
+
+
+async def run(worker: Worker, pipe: int | None = None) -> None:
+    """Run a worker until it leaves, obeying signals and the end of the session that booted it."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_obey_signals, worker)
+        if pipe is not None:
+            tasks.start_soon(_watch_session, worker, pipe)
+        await worker.run()
+        tasks.cancel_scope.cancel()
+
+
+async def _obey_signals(worker: Worker) -> None:
+    """TERM and a first INT: finish what runs. QUIT and a second INT: end it and put it back."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP) as signals:
+        async for number in signals:
+            again = number == signal.SIGINT and worker.mode == "finish"
+            worker.change_mode("stop" if number == signal.SIGQUIT or again else "finish")
+
+
+async def _watch_session(worker: Worker, pipe: int) -> None:
+    """The server holds the other end for as long as it lives; nobody ever writes."""
+    await anyio.wait_readable(pipe)
+    after: Mode = worker.queue.settings.after_session
+    worker.change_mode(after)
+
+
+def main() -> None:
+    """A worker that a server has booted: `main(pipe to the server, pipe to say ready on, who booted it)`."""
+    pipe, ready, booted_by = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    try:
+        queue = Queue.open()
+        log_to_home(queue.home, queue.settings.log_level)
+        worker = Worker(queue, Options(booted_by=booted_by), on_ready=lambda: _say_ready(ready))
+        anyio.run(run, worker, pipe)
+    except QueueError as error:
+        _say(ready, str(error).encode() + b"\n")
+        logging.getLogger("runq.worker").error("%s", error)
+        os._exit(1)
+    os._exit(0)
+
+
+def _say_ready(descriptor: int) -> None:
+    _say(descriptor, READY)
+    os.close(descriptor)
+
+
+def _say(descriptor: int, text: bytes) -> None:
+    try:
+        os.write(descriptor, text)
+    except OSError:  # the server has gone already
+        pass

@@ -1,0 +1,61 @@
+"""From a lease to what the keeper is asked for. What a command gets is decided here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from queue_core.environment import for_command
+from queue_core.home import make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queue_core.home import Home
+    from queue_core.model import Lease
+    from queue_core.settings import Settings
+
+
+def spawn_request(lease: Lease, home: Home, settings: Settings, worker_env: Mapping[str, str]) -> dict[str, Any]:
+    """One command as a keeper is asked to start it."""
+    run_dir = home.run(lease.job, lease.claim)
+    own = {
+        "RUNQ_JOB_ID": str(lease.job),
+        "RUNQ_CLAIM": str(lease.claim),
+        "RUNQ_HOME": home.data,
+        "RUNQ_PROGRESS": run_dir + "/progress",
+        "PWD": lease.cwd,
+    }
+    env = for_command(worker_env, lease.env, caller=lease.caller, pass_env=settings.pass_env, own=own)
+    return {
+        "job": lease.job,
+        "claim": lease.claim,
+        "token": lease.token,
+        "dir": run_dir,
+        "program": lease.executable,
+        "argv": list(lease.argv),
+        "cwd": lease.cwd,
+        "env": env,
+        "stdin": _stdin(lease, home),
+        "timeout": lease.timeout,
+        "grace": settings.grace,
+        "cap": settings.output_cap,
+    }
+
+
+def _stdin(lease: Lease, home: Home) -> str | None:
+    """The file that the command reads; input kept in the database becomes one for as long as it runs."""
+    if lease.stdin is None:
+        return lease.stdin_path
+    make_folder(home.path("runs"))
+    make_folder(home.path("runs", str(lease.job)))
+    path = stdin_file(home, lease.job, lease.claim)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(lease.stdin)
+    return path
+
+
+def stdin_file(home: Home, job: int, claim: int) -> str:
+    """Where a claim's input lies while it runs."""
+    return home.run(job, claim) + ".stdin"

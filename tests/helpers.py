@@ -1,0 +1,19 @@
+"""What tests of every part share."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.01
+
+
+def wait_until(predicate: Callable[[], T], description: str, timeout: float = 10) -> T:
+    """Poll until `predicate()` is true and return what it gave; after `timeout` seconds fail by that name."""
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout} s in vain: {description}")
+        time.sleep(POLL_SECONDS)
+    return value
