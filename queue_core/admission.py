@@ -30,16 +30,24 @@ def prepare(
     home: Home,
     environ: Mapping[str, str],
     folder: str,
+    now: float,
 ) -> list[Admission]:
     """Check jobs and settle what they leave open; InvalidJob or Denied name the first that cannot be taken.
 
-    `folder` is where they run unless they say otherwise; `environ` is what is captured of.
+    `folder` is where they run unless they say otherwise; `environ` is what is captured of; `now` is
+    what a delay counts from, in seconds since the epoch.
     """
-    return [_prepare_one(job, origin, settings, home, environ, folder) for job in jobs]
+    return [_prepare_one(job, origin, settings, home, environ, folder, now) for job in jobs]
 
 
 def _prepare_one(
-    job: NewJob, origin: Origin, settings: Settings, home: Home, environ: Mapping[str, str], folder: str
+    job: NewJob,
+    origin: Origin,
+    settings: Settings,
+    home: Home,
+    environ: Mapping[str, str],
+    folder: str,
+    now: float,
 ) -> Admission:
     check_argv(job.argv)
     _check_values(job)
@@ -47,6 +55,7 @@ def _prepare_one(
     check_folder(cwd)
     path = job.env.get("PATH") or environ.get("PATH") or DEFAULT_PATH
     executable = find(job.argv[0], cwd, path)
+    _check_encodable((cwd, executable, job.stdin_path, job.name, job.unique, origin.session, origin.project))
     admission = Admission(
         job=job,
         origin=origin,
@@ -56,6 +65,7 @@ def _prepare_one(
         env=captured(environ, job.env, job.pass_env),
         retry=retry_of(job, settings),
         timeout=job.timeout if job.timeout is not None else settings.timeout,
+        due_at=now + job.delay if job.delay is not None else job.at,
         on_dead_program=_on_dead_program(job, cwd, path),
     )
     return admission if origin.caller != "agent" else _by_policy(admission, settings, home)
@@ -114,6 +124,15 @@ def _check_values(job: NewJob) -> None:
             raise InvalidJob("a unique key and a name have 1 to 1000 characters, none of them NUL")
 
 
+def _check_encodable(texts: Iterable[str | None]) -> None:
+    """Arguments and variables may be any bytes; what the database keeps as text has to be Unicode."""
+    for text in texts:
+        try:
+            (text or "").encode("utf-8")
+        except UnicodeEncodeError:
+            raise InvalidJob(f"{text!a} is not valid UTF-8, which paths and names have to be here; rename it") from None
+
+
 def check_queue(name: str) -> None:
     """Refuse a queue's name that could not be typed or shown."""
     if not name or len(name) > 100 or not set(name) <= _NAME_CHARACTERS:
@@ -129,7 +148,7 @@ def _check_number(name: str, value: float | None, *, least: float) -> None:
 
 def _check_locks(locks: Iterable[tuple[str, int]]) -> None:
     for name, capacity in locks:
-        if not name or not set(name) <= _NAME_CHARACTERS or capacity < 1:
+        if not name or not set(name) <= _NAME_CHARACTERS or not 0 < capacity < 2**31:
             raise InvalidJob(f"a lock is NAME or NAME=CAPACITY with a capacity of at least 1, not {name}={capacity}")
 
 

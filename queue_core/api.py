@@ -1,9 +1,9 @@
 """The queue for Python programs: one queue and one worker a process, made when they are first needed.
 
-    from queue_core import enqueue, process_queue
-    enqueue(["git", "fetch"])
-    enqueue("my-notes add", kwargs={"title": "Today", "draft": True})
-    process_queue()
+from queue_core import enqueue, process_queue
+enqueue(["git", "fetch"])
+enqueue("my-notes add", kwargs={"title": "Today", "draft": True})
+process_queue()
 """
 
 from __future__ import annotations

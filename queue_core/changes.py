@@ -20,30 +20,33 @@ if TYPE_CHECKING:
     Topic = Literal["work", "watch"]
 
 
-def ring(home: Home, *topics: Topic) -> None:
-    """Wake those who wait: `work` (something may be claimable or is to be stopped), `watch` (anything else)."""
+def ring(home: Home, *topics: Topic) -> int:
+    """Wake those who wait: `work` (something may be claimable or is to be stopped), `watch` (anything else).
+
+    How many were there to be woken.
+    """
     try:
         names = os.listdir(home.bells)
     except OSError:
-        return
-    for name in names:
-        if name.startswith(topics):
-            _ring_one(home.bells + "/" + name)
+        return 0
+    return sum(_ring_one(home.bells + "/" + name) for name in names if name.startswith(topics))
 
 
-def _ring_one(path: str) -> None:
+def _ring_one(path: str) -> bool:
+    """Whether somebody listens there."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # nobody reads it any more
             _remove(path)
-        return
+        return False
     try:
         os.write(descriptor, b"!")
     except OSError:
         pass  # full: it has rung already
     finally:
         os.close(descriptor)
+    return True
 
 
 def _remove(path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from queue_core.errors import InvalidJob
 from queue_core.fastjson import dumps
+from queue_core.shapes import is_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ def flags(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
         flag = "--" + name.replace("_", "-")
         if not name or not name.isascii() or not name.replace("_", "").replace("-", "").isalnum():
             raise InvalidJob(f"{name!r} is no keyword; use letters, digits and _")
-        values: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
-        for item in values:
+        for item in value if is_list(value) else [value]:
             words += _flag(flag, item)
     return tuple(words)
 

@@ -29,9 +29,11 @@ class UnknownJob(QueueError):
 class InvalidTransition(QueueError):
     """The event is not in the table of transitions for the job's state."""
 
-    def __init__(self, state: str, event: str) -> None:
+    def __init__(self, state: str, event: str, job_id: int | None = None) -> None:
         self.state, self.event = state, event
-        super().__init__(f"a job that is {state} cannot {event}")
+        which = "a job that is" if job_id is None else f"job {job_id} is"
+        hint = "" if job_id is None else f"; nothing was changed. `runq status {job_id}` tells more"
+        super().__init__(f"{which} {state}, so `{event}` does not apply{hint}")
 
 
 class QueueFull(QueueError):

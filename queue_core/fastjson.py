@@ -32,7 +32,7 @@ class _Context:
     memo: dict[str, str] = {}
 
 
-_scan: Any = make_scanner(_Context()) if make_scanner else None
+_scan: Any = make_scanner(_Context()) if make_scanner else None  # pyright: ignore[reportArgumentType]
 
 
 def dumps(value: Any) -> str:
@@ -82,4 +82,7 @@ def loads(text: str) -> Any:
                 return value
     import json
 
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -7,7 +7,6 @@ repeats the table as a constraint, and the diagram in docs/architecture.md is ge
 
 from __future__ import annotations
 
-from queue_core.backoff import delay
 from queue_core.errors import InvalidTransition
 from queue_core.model import ENDED
 from queue_core.value import Frozen
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 TRANSITIONS: dict[tuple[JobState, str], tuple[JobState, ...]] = {
     ("held", "approve"): ("available", "scheduled", "blocked"),
     ("held", "reject"): ("cancelled",),
+    ("held", "abandon"): ("cancelled",),
     ("held", "cancel"): ("cancelled",),
     ("blocked", "unblock"): ("available", "scheduled"),
     ("blocked", "abandon"): ("cancelled",),
@@ -45,11 +45,13 @@ TRANSITIONS: dict[tuple[JobState, str], tuple[JobState, ...]] = {
 ENTRY_STATES: tuple[JobState, ...] = ("available", "scheduled", "blocked", "held")
 
 
-def next_state(state: JobState, event: str, wanted: JobState | None = None) -> JobState:
-    """The state that `event` leads to; InvalidTransition when the table does not know it."""
+def next_state(
+    state: JobState, event: str, wanted: JobState | None = None, *, job_id: int | None = None
+) -> JobState:
+    """The state that `event` leads to; InvalidTransition (which names the job, if given) when the table has none."""
     targets = TRANSITIONS.get((state, event))
     if targets is None or (wanted is not None and wanted not in targets):
-        raise InvalidTransition(state, event)
+        raise InvalidTransition(state, event, job_id)
     return wanted or targets[0]
 
 
@@ -75,7 +77,9 @@ def dependency(condition: Condition, state: JobState) -> Literal["met", "open", 
         return "never"
     if condition == "success":
         return "met" if state == "succeeded" else "open"
-    return {"dead": "met", "succeeded": "never"}.get(state, "open")  # pyright: ignore[reportReturnType]
+    if state == "dead":
+        return "met"
+    return "never" if state == "succeeded" else "open"
 
 
 class Decision(Frozen):
@@ -113,6 +117,8 @@ def decide(
         return Decision(event="exhaust", state="dead", reason=describe(outcome))
     if failures >= retry.retries:
         return Decision(event="exhaust", state="dead", reason=describe(outcome))
+    from queue_core.backoff import delay  # adding a job needs this file, but no delays
+
     due = now + delay(retry, failures + 1, chance)
     return Decision(event="fail", state="scheduled", due_at=due, reason=describe(outcome))
 

@@ -180,6 +180,7 @@ class Job(Frozen):
     claim: int
     attempt: int
     failures: int
+    attempts_before: int
     worker: str | None
     keeper: str | None
     host: str | None
@@ -195,7 +196,7 @@ class Job(Frozen):
     @property
     def max_attempts(self) -> int:
         """How many attempts the job may make in all, replays counted in."""
-        return self.attempt - self.failures - (self.state == "running") + self.retries + 1
+        return self.attempts_before + self.retries + 1
 
 
 class Filter(Frozen):
@@ -207,7 +208,7 @@ class Filter(Frozen):
     caller: str | None = None
     session: str | None = None
     project: str | None = None
-    program: str | None = None  # a path, or a program's bare name
+    program: str | None = None  # a path, or a program's bare name: its real one, or that of a link to it
     meta: Mapping[str, str] = {}
     older_than: float | None = None  # ended before this time
     since: int | None = None

@@ -58,3 +58,22 @@ def tail_of(run_dir: str, size: int = TAIL) -> bytes:
         return os.pread(descriptor, size, max(0, length - size))
     finally:
         os.close(descriptor)
+
+
+class OutputFile:
+    """What an attempt wrote: the file on disk, or the tail that the database has kept of it."""
+
+    def __init__(self, path: str | None, tail: bytes = b"") -> None:
+        self._path = path
+        self._tail = tail
+        self.size = os.path.getsize(path) if path is not None else len(tail)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """A piece of it; shorter at the end."""
+        if self._path is None:
+            return self._tail[offset : offset + length]
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)

@@ -39,7 +39,7 @@ def _dead(by_state: dict[str, int]) -> str | None:
     if not count:
         return None
     return (
-        f"{count} dead letter{'s' if count > 1 else ''}: `runq dead list` shows why, `runq dead retry` runs them again"
+        f"{count} dead letter{'s' if count > 1 else ''}: `runq dead list` shows why, `runq dead retry --all` runs them again"
     )
 
 

@@ -8,6 +8,7 @@ import stat
 
 from queue_core.errors import SettingsError, UsageError
 from queue_core.policy import PLACEHOLDERS, Rule
+from queue_core.shapes import is_list, is_object, is_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,27 +50,27 @@ def load_or_ask(path: str) -> tuple[tuple[Rule, ...], str | None]:
 def _rules(tables: dict[str, Any], path: str) -> list[Rule]:
     rules: list[Rule] = []
     for kind, entries in tables.items():
-        if kind not in ("allow", "deny") or not isinstance(entries, list):
+        if kind not in ("allow", "deny") or not is_list(entries):
             raise SettingsError(f"{path}: `{kind}` is neither [[allow]] nor [[deny]]")
-        for number, entry in enumerate(entries, 1):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        for number, entry in enumerate(entries, 1):
             rules.append(_rule(entry, kind == "deny", f"{path}: [[{kind}]] number {number}"))
     return rules
 
 
 def _rule(entry: Any, deny: bool, where: str) -> Rule:
-    if not isinstance(entry, dict) or set(entry) - _KEYS:  # pyright: ignore[reportUnknownArgumentType]
+    if not is_object(entry) or set(entry) - _KEYS:
         raise SettingsError(f"{where} has keys other than {', '.join(sorted(_KEYS))}")
-    argv: Any = entry.get("argv")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    if not isinstance(argv, list) or not argv or not all(isinstance(token, str) for token in argv):  # pyright: ignore[reportUnknownVariableType]
+    argv: Any = entry.get("argv")
+    if not is_texts(argv) or not argv:
         raise SettingsError(f'{where} needs argv, a list of texts such as ["git", "status"]')
-    check_pattern(argv, where)  # pyright: ignore[reportUnknownArgumentType]
+    check_pattern(argv, where)
     return Rule(
-        argv=tuple(argv),  # pyright: ignore[reportUnknownArgumentType]
-        program=entry.get("program"),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        argv=tuple(argv),
+        program=entry.get("program"),
         deny=deny,
-        reason=entry.get("reason"),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        env=tuple(entry.get("env", ())),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        stdin=bool(entry.get("stdin", False)),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        reason=entry.get("reason"),
+        env=tuple(entry.get("env", ())),
+        stdin=bool(entry.get("stdin", False)),
     )
 
 

@@ -10,7 +10,7 @@ import os
 import time
 
 from queue_core import changes, settings
-from queue_core.errors import NotAllowed, QueueFull, StoreBusy, StoreFull, UnknownJob
+from queue_core.errors import NotAllowed, QueueError, QueueFull, StoreBusy, StoreFull, UnknownJob
 from queue_core.home import locate
 from queue_core.sqlite.store import SqliteStore
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from queue_core.home import Home
     from queue_core.model import Admission, Caller, Filter, Job, JobState, NewJob, Origin, Receipt
+    from queue_core.outcomes import OutputFile
     from queue_core.recovery import Found
     from queue_core.settings import Settings
     from queue_core.store import Moved, Store
@@ -91,19 +92,32 @@ class Queue:
             home=self.home,
             environ=self.environ if environ is None else environ,
             folder=folder or os.getcwd(),
+            now=self.clock(),
         )
         return self.admit(admissions)
 
     def admit(self, admissions: Sequence[Admission]) -> list[Receipt]:
         """Store jobs that have been prepared already, all or none; durable when it returns."""
+        self._refuse_low_disk()
         receipts = self.store.enqueue(
             admissions,
             now=self.clock(),
             capacity=self.settings.capacity,
             parallelism=self.settings.parallelism,
         )
-        changes.ring(self.home, "work", "watch")
+        if not changes.ring(self.home, "work", "watch"):
+            self.store.leave_tidy()
         return receipts
+
+    def _refuse_low_disk(self) -> None:
+        """New work waits while the disk is nearly full, so that what is accepted can still be finished."""
+        found = os.statvfs(self.home.data)
+        free = found.f_bavail * found.f_frsize / settings.MIB
+        if free < self.settings.min_free_mb:
+            raise StoreFull(
+                f"only {free:.0f} MiB are free where the queue lives ({self.home.data}), less than "
+                f"`min_free_mb` = {self.settings.min_free_mb:g}; free some space and try again"
+            )
 
     def ingest_spool(self) -> int:
         """Take in what hooks had to leave in the spool; how many jobs that were. Each is taken in once."""
@@ -163,12 +177,33 @@ class Queue:
             workers=len(self.live_workers()),
         )
 
+    def output(self, job_id: int, *, attempt: int | None = None) -> OutputFile:
+        """What an attempt wrote: the latest (also of a running one), or the `attempt`-th, 1 being the first."""
+        from queue_core.outcomes import OutputFile
+
+        it = self.job(job_id)
+        claim, tail = it.claim, it.attempts[-1].tail if it.attempts else b""
+        if attempt is not None:
+            if not 0 < attempt <= len(it.attempts):
+                raise QueueError(f"job {job_id} has no attempt {attempt}; it has made {len(it.attempts)}")
+            claim, tail = it.attempts[attempt - 1].claim, it.attempts[attempt - 1].tail
+        path = self.home.run(job_id, claim) + "/output"
+        return OutputFile(path) if os.path.isfile(path) else OutputFile(None, tail)
+
     def list_view(self, wanted: Filter) -> View:
         """Jobs as lines of a list, with the cursor for what ends later."""
         from queue_core import views
 
         page = self.store.jobs(wanted)
         return {"jobs": [views.summary(job) for job in page.jobs], "cursor": str(page.cursor)}
+
+    def ids(self, wanted: Filter) -> list[int]:
+        """The ids of all jobs that are meant, oldest first, whatever the filter's limit."""
+        return self.store.ids(wanted)
+
+    def states_of(self, ids: Sequence[int]) -> dict[int, JobState]:
+        """The states of these jobs; ids that are none (or pruned) are left out."""
+        return self.store.states_of(ids)
 
     def status_view(self) -> View:
         """Counts by state, the queues, the workers, the health."""

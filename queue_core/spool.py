@@ -13,6 +13,7 @@ from queue_core.errors import QueueError, StoreFull
 from queue_core.fastjson import dumps, loads
 from queue_core.home import make_folder
 from queue_core.model import Admission, NewJob, Origin, Retry
+from queue_core.shapes import is_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,9 +128,9 @@ def _to_dict(admission: Admission) -> dict[str, Any]:
 
 
 def _from_dict(fields: dict[str, Any], spool_id: str) -> Admission:
-    job = {name: tuple(value) if isinstance(value, list) else value for name, value in fields["job"].items()}  # pyright: ignore[reportUnknownArgumentType]
+    job: dict[str, Any] = {name: tuple(value) if is_list(value) else value for name, value in fields["job"].items()}
     job["locks"] = tuple((name, capacity) for name, capacity in job["locks"])
     if job["stdin"] is not None:
         job["stdin"] = job["stdin"].encode("latin-1")
-    parts = {"job": NewJob(**job), "origin": Origin(**fields["origin"]), "retry": Retry(**fields["retry"])}
+    parts: dict[str, Any] = {"job": NewJob(**job), "origin": Origin(**fields["origin"]), "retry": Retry(**fields["retry"])}
     return Admission(**{**fields, **parts, "spool_id": spool_id})

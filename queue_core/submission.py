@@ -8,13 +8,41 @@ from __future__ import annotations
 from queue_core import commandline
 from queue_core.errors import InvalidJob
 from queue_core.model import NewJob
+from queue_core.shapes import is_list, is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-KEYS = ["argv", "command", "kwargs", "cwd", "env", "pass_env", "stdin", "stdin_path", "queue", "priority", "sequential", "after", "after_any", "after_failure", "delay", "at", "timeout", "retries", "backoff", "backoff_base", "unique", "locks", "name", "meta", "on_dead", "ref"]
+KEYS = [
+    "argv",
+    "command",
+    "kwargs",
+    "cwd",
+    "env",
+    "pass_env",
+    "stdin",
+    "stdin_path",
+    "queue",
+    "priority",
+    "sequential",
+    "after",
+    "after_any",
+    "after_failure",
+    "delay",
+    "at",
+    "timeout",
+    "retries",
+    "backoff",
+    "backoff_base",
+    "unique",
+    "locks",
+    "name",
+    "meta",
+    "on_dead",
+    "ref",
+]
 _TEXTS = ("cwd", "stdin_path", "queue", "priority", "backoff", "unique", "name", "ref")
 _NUMBERS = ("delay", "timeout", "backoff_base")
 _IDS = ("after", "after_any", "after_failure")
@@ -63,9 +91,9 @@ def _argv(given: Mapping[str, Any]) -> tuple[str, ...]:
         raise InvalidJob('give the command either as argv, a list such as ["git", "fetch"], or as command, a text')
     argv = _words("argv", given["argv"]) if "argv" in given else commandline.split(_text("command", given["command"]))
     kwargs = given.get("kwargs", {})
-    if not isinstance(kwargs, dict):
+    if not is_object(kwargs):
         raise InvalidJob(f"kwargs is an object of names and values, not {_shown(kwargs)}")
-    return (*argv, *commandline.flags(kwargs))  # pyright: ignore[reportUnknownArgumentType]
+    return (*argv, *commandline.flags(kwargs))
 
 
 def lock(word: str) -> tuple[str, int]:
@@ -116,24 +144,26 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _words(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, (list, tuple)):
+    if not is_list(value):
         raise InvalidJob(f"{name} is a list of texts, not {_shown(value)}")
-    return tuple(_text(f"every item of {name}", item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+    return tuple(_text(f"every item of {name}", item) for item in value)
 
 
 def _pairs(name: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise InvalidJob(f"{name} is an object of names and texts, not {_shown(value)}")
-    return {str(key): _text(f"{name}.{key}", item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return {str(key): _text(f"{name}.{key}", item) for key, item in value.items()}
 
 
 def _ids(name: str, value: Any) -> tuple[int | str, ...]:
-    items: Any = value if isinstance(value, (list, tuple)) else [value]
     found: list[int | str] = []
-    for item in items:
+    for item in value if is_list(value) else [value]:
         if isinstance(item, bool) or not isinstance(item, (int, str)):
             raise InvalidJob(f"{name} is a list of job ids, not {_shown(value)}")
-        found.append(int(item) if isinstance(item, str) and item.isdigit() else item)
+        number = int(item) if isinstance(item, int) or (item.isascii() and item.isdigit()) else None
+        if number is not None and not 0 < number < 2**63:
+            raise InvalidJob(f"{name} holds job ids, which are positive whole numbers, not {_shown(item)}")
+        found.append(item if number is None else number)
     return tuple(found)
 
 

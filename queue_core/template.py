@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from queue_core.errors import InvalidJob
 from queue_core.fastjson import dumps
+from queue_core.shapes import is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ def _fill_one(argument: str, payload: Mapping[str, Any]) -> str:
 def _look_up(payload: Mapping[str, Any], name: str) -> Any:
     value: Any = payload
     for part in name.split("."):
-        if not isinstance(value, dict) or part not in value:
+        if not is_object(value) or part not in value:
             raise InvalidJob(f"the hook's input has no {name}, which the template names; check the hook's event")
-        value = value[part]  # pyright: ignore[reportUnknownVariableType]
-    return value  # pyright: ignore[reportUnknownVariableType]
+        value = value[part]
+    return value
 
 
 def _text(value: Any) -> str:

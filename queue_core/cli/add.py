@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from queue_core import settings as settings_module
-from queue_core import spool
 from queue_core.admission import prepare
 from queue_core.callers import caller_of, origin_of, under_hook
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.errors import InvalidJob, StoreError, UsageError
 from queue_core.home import locate
-from queue_core.home import prepare as prepare_home
 from queue_core.model import BACKOFFS, PRIORITIES, NewJob
 from queue_core.service import Queue
 from queue_core.sqlite.store import SqliteStore
@@ -114,14 +113,15 @@ def _submit(
 ) -> list[Receipt]:
     """Store jobs; a hook's go to the spool when the database cannot take them in time (no receipts then)."""
     chosen = settings_module.load(home, environ)
-    admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder)
+    admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=time.time())
     hook = origin.caller == "hook"
     try:
         return _queue(home, chosen, environ, HOOK_PATIENCE if hook else PATIENCE).admit(admissions)
     except StoreError:
         if not hook:
             raise
-        import time
+        from queue_core import spool
+        from queue_core.home import prepare as prepare_home
 
         prepare_home(home)
         spool.leave(home, admissions, now=time.time())
@@ -149,7 +149,7 @@ def _job(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
     elif source is not None:
         stdin, stdin_path = None, os.path.abspath(os.path.expanduser(source))
     made: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
+        key: tuple(value) if type(value) is list else value
         for key, value in values.items()
         if key
         not in (
@@ -205,14 +205,15 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 
 def _json_argv(text: str) -> tuple[str, ...]:
     from queue_core.fastjson import loads
+    from queue_core.shapes import is_texts
 
     try:
         words: Any = loads(text)
     except ValueError:
         words = None
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):  # pyright: ignore[reportUnknownVariableType]
+    if not is_texts(words) or not words:
         raise UsageError(f'--on-dead takes a JSON list of texts such as \'["notify", "failed"]\', not {text!r}')
-    return tuple(words)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return tuple(words)
 
 
 def _jobs_of_file(given: Given) -> list[NewJob]:
@@ -227,15 +228,16 @@ def _jobs_of_file(given: Given) -> list[NewJob]:
 def _payload() -> tuple[bytes, dict[str, Any]]:
     """The hook's JSON; none is fine when a person types the command."""
     from queue_core.fastjson import loads
+    from queue_core.shapes import is_object
 
     raw = b"" if sys.stdin.isatty() else _read_within(0.5)
     try:
         payload: Any = loads(raw.decode("utf-8", "replace")) if raw.strip() else {}
     except ValueError as error:
         raise InvalidJob(f"the hook's input is not valid JSON ({error}); nothing was queued") from None
-    if not isinstance(payload, dict):
+    if not is_object(payload):
         raise InvalidJob("the hook's input is JSON, but no object; nothing was queued")
-    return raw, payload  # pyright: ignore[reportUnknownVariableType]
+    return raw, payload
 
 
 def _read_within(seconds: float) -> bytes:
@@ -274,7 +276,11 @@ def _say(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob]) -> N
         shown = [{"id": one.id, "state": one.state, "existing": one.existing} for one in receipts]
         sys.stdout.write(dumps(shown[0] if given.get("file") is None and shown else shown) + "\n")
         return
-    for receipt, job in zip(receipts, jobs, strict=True):
+    if not receipts:
+        sys.stderr.write(
+            "The queue is busy: the job is in the spool, and queued as soon as the queue can be written to.\n"
+        )
+    for receipt, job in zip(receipts, jobs, strict=False):  # fewer, when they went to the spool
         if sys.stdout.isatty():
             sys.stdout.write(_sentence(receipt, job) + "\n")
         else:
@@ -284,7 +290,9 @@ def _say(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob]) -> N
 
 
 def _sentence(receipt: Receipt, job: NewJob) -> str:
-    command = " ".join(job.argv)
+    from queue_core.cli.text import quoted
+
+    command = quoted(job.argv)
     if receipt.existing:
         return f"Job {receipt.id} with the same unique key is {receipt.state}; nothing was added."
     if receipt.state == "held":

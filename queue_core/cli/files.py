@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from queue_core.errors import InvalidJob, UsageError
+from queue_core.shapes import is_object
 from queue_core.submission import new_job
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _one_object(text: str) -> dict[str, Any] | None:
         found: Any = json.loads(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None  # pyright: ignore[reportUnknownVariableType]
+    return found if is_object(found) else None
 
 
 def _line(number: int, line: str) -> NewJob:
@@ -55,9 +56,9 @@ def _line(number: int, line: str) -> NewJob:
         fields: Any = json.loads(line)
     except ValueError as error:
         raise InvalidJob(f"line {number} is not valid JSON ({error}); nothing of the file was stored") from None
-    if not isinstance(fields, dict):
+    if not is_object(fields):
         raise InvalidJob(f"line {number} is JSON, but no object; nothing of the file was stored")
     try:
-        return new_job(fields)  # pyright: ignore[reportUnknownArgumentType]
+        return new_job(fields)
     except InvalidJob as error:
         raise InvalidJob(f"line {number}: {error}; nothing of the file was stored") from None

@@ -44,6 +44,20 @@ def main() -> int:
 
 
 def run(arguments: list[str]) -> int:
+    """Run one verb. In a client's hook nothing exits with 2, which would block the client's turn."""
+    code = _guarded(arguments)
+    return 1 if code == 2 and _is_hook(arguments) else code
+
+
+def _is_hook(arguments: list[str]) -> bool:
+    import os
+
+    from queue_core.callers import under_hook
+
+    return arguments[:1] == ["hook"] or under_hook(os.environ)
+
+
+def _guarded(arguments: list[str]) -> int:
     """Run one verb; every error is a sentence on stderr."""
     from queue_core.cli.options import HelpWanted
 

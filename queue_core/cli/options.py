@@ -36,6 +36,7 @@ class Verb(Frozen):
     operands: str = ""
     command: bool = False
     more: str = ""
+    hint: str = ""  # what an unknown option probably means here
 
 
 class Given(Frozen):
@@ -73,13 +74,13 @@ def parse(verb: Verb, arguments: Sequence[str]) -> Given:
             raise HelpWanted(help_text(verb))
         if word[:2] != "--":
             if word[:1] == "-" and len(word) > 1 and not word[1:2].isdigit():
-                raise UsageError(f"runq {verb.name} knows no option {word}; see `runq {verb.name} --help`")
+                raise _unknown(verb, word)
             operands.append(word)
             continue
         name, equals, value = word.partition("=")
         option = table.get(name)
         if option is None:
-            raise UsageError(f"runq {verb.name} knows no option {name}; see `runq {verb.name} --help`")
+            raise _unknown(verb, name)
         if option.metavar is None:
             if equals:
                 raise UsageError(f"{name} takes no value")
@@ -92,6 +93,11 @@ def parse(verb: Verb, arguments: Sequence[str]) -> Given:
             at += 1
         _store(values, option, value)
     return _given(verb, values, operands, None)
+
+
+def _unknown(verb: Verb, option: str) -> UsageError:
+    hint = verb.hint or f"see `runq {verb.name} --help`"
+    return UsageError(f"runq {verb.name} knows no option {option}; {hint}")
 
 
 def _given(verb: Verb, values: dict[str, Any], operands: list[str], command: Sequence[str] | None) -> Given:

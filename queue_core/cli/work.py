@@ -15,6 +15,7 @@ from queue_core.service import Queue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from queue_core.changes import Bell
     from queue_core.worker.loop import Settled, Worker
 
 _OPTIONS = (
@@ -149,7 +150,9 @@ def _to_do(queue: Queue) -> int:
 
 def _say_end(queue: Queue, tally: Tally, given: Given, *, until_empty: bool) -> None:
     counts = {state: n for state, n in queue.status_view()["counts"].items() if n}
-    remains = {state: counts[state] for state in ("available", "scheduled", "blocked", "held", "running") if state in counts}
+    remains = {
+        state: counts[state] for state in ("available", "scheduled", "blocked", "held", "running") if state in counts
+    }
     if given.get("json"):
         from queue_core.fastjson import dumps
 
@@ -202,7 +205,7 @@ def _have_left(queue: Queue, pids: set[int]) -> bool:
     return False
 
 
-def _wait_for_ring(bell: object, seconds: float) -> None:
+def _wait_for_ring(bell: Bell, seconds: float) -> None:
     import select
 
     select.select([bell], [], [], seconds)

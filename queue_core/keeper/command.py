@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -89,7 +90,7 @@ class Command:
         """Keep its output near the cap; tells whether it has grown."""
         try:
             return self._output.trim()
-        except OSError:  # a failing disk must not end the keeper
+        except (OSError, ImportError):  # a failing disk, no descriptors: must not end the keeper
             return False
 
     def due(self) -> float:
@@ -138,13 +139,22 @@ class Command:
         try:
             self._files.write_end(end)
         except OSError as error:
-            sys.stderr.write(f"The end of claim {self.claim} could not be recorded: {error}\n")
+            log(f"The end of claim {self.claim} could not be recorded: {error}")
         self._files.close()
         return end
 
     def forget(self) -> None:
         """Undo a claim whose command was not spawned through no fault of its own."""
         self._files.remove()
+
+
+def log(text: str) -> None:
+    """A line for the keeper's log; a full disk must not end the keeper."""
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n"
+    try:
+        os.write(2, line.encode("utf-8", "backslashreplace"))
+    except OSError:
+        return
 
 
 def prepare(request: Request, place: Place) -> Command:

@@ -56,16 +56,23 @@ class Ending:
         self._kill_at = now + max(0.0, grace)
         self.due = self._kill_at
         self._reaped = False
-        tree.send(signal.SIGTERM, signal.SIGCONT)
+        self._any_left(signal.SIGTERM, signal.SIGCONT)
 
     def step(self, now: float, *, reaped: bool) -> bool:
         """Is it over? `reaped`: the command itself has ended, which makes a look at the rest worth while."""
         if now < self.due and reaped == self._reaped:
             return False
         self._reaped = reaped
-        left = self._tree.send(signal.SIGKILL) if now >= self._kill_at else self._tree.pids()
+        left = self._any_left(*[signal.SIGKILL] if now >= self._kill_at else [])
         self.due = self._next(now)
         return reaped and (not left or now >= self._kill_at + LAST_CALL)
+
+    def _any_left(self, *signals: int) -> bool:
+        """Signal who is left; was there anybody? Yes, as long as the system has no descriptors to look with."""
+        try:
+            return bool(self._tree.send(*signals))
+        except OSError:
+            return True
 
     def _next(self, now: float) -> float:
         if now < self._kill_at and not self._reaped:

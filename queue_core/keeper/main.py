@@ -2,20 +2,21 @@
 
 Children are waited for by SIGCHLD and wait4 rather than by pidfd or kqueue: it is the same on every
 system, costs no descriptor a command, brings the resource usage along, and a pid can't be used again
-before it is reaped here. All modules that a keeper needs are imported when it starts (but ctypes, for
-the rare output above its cap), so that an upgrade of the package under its feet can't mix versions.
+before it is reaped here. All modules that a keeper needs are imported when it starts, so that an upgrade
+under its feet can't mix versions (but ctypes, for an output above its cap, and json, to word a malformed
+message; it does without them if it must).
 """
 
 from __future__ import annotations
 
 import os
+import resource  # noqa: F401 # pyright: ignore[reportUnusedImport] - see `_child_signals`
 import select
-import sys
 import time
 
 from queue_core.errors import SpawnFailed
 from queue_core.keeper import command, connections, locks, protocol, records, spawn
-from queue_core.keeper.command import NEVER, Command, Place
+from queue_core.keeper.command import NEVER, Command, Place, log
 from queue_core.keeper.connections import Connection
 from queue_core.keeper.protocol import CONNECTION_FD
 
@@ -239,7 +240,11 @@ def _claim_of(values: Message) -> Claim:
 
 
 def _child_signals() -> int:
-    """A descriptor that is readable when children have exited."""
+    """A descriptor that is readable when children have exited.
+
+    Reaping them imports `resource`, at the first os.wait4, unless that was done before: it is imported
+    at the top, as there may be no descriptor left by then, and a keeper that fails there ends.
+    """
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
@@ -250,12 +255,6 @@ def _child_signals() -> int:
 
 def _nothing(_number: int, _frame: object) -> None:
     """The descriptor says it all."""
-
-
-def log(text: str) -> None:
-    """A line for the file that stderr is."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
-    sys.stderr.flush()
 
 
 def _settle_in(keeper_dir: str) -> Place:
@@ -292,4 +291,4 @@ def main(keeper_dir: str) -> None:
     loop.add(first)
     first.send(protocol.hello(os.getpid(), 0))
     loop.run()
-    os.unlink(protocol.SOCKET)
+    os.unlink(protocol.SOCKET, dir_fd=place.home)

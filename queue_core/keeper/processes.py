@@ -7,6 +7,7 @@ no start ticks here; there a process is never taken for alive by its pid, and a 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -53,7 +54,8 @@ def members(session: int, token: str | None) -> list[int]:
     """Living processes of a session, and those that carry the claim's token in their environment.
 
     The numbers are what `os.kill` takes: without /proc it is the session's first process group,
-    as a negative number, if it still exists. A session of 0 stands for none.
+    as a negative number, if it still exists. A session of 0 stands for none. OSError if the system has no
+    descriptors left to look with.
     """
     if not HAVE_PROC:
         return _group_of(session)
@@ -93,5 +95,7 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
-    except OSError:  # gone in the meantime, or somebody else's
-        return b""
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # that says nothing of the process
+        return b""  # gone in the meantime, or somebody else's

@@ -114,7 +114,7 @@ class Lines:
 def _decode(line: bytearray) -> Message:
     try:
         message = fastjson.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except Exception as error:  # no JSON, too deep, or no descriptor left to import `json` for its wording
         raise ProtocolError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
         raise ProtocolError("a message is a JSON object")

@@ -31,6 +31,8 @@ def admit(
     tx: sqlite3.Connection, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int
 ) -> list[Receipt]:
     """Store these jobs, all or none. QueueFull or InvalidJob leave nothing behind."""
+    if not admissions:
+        return []
     _refuse_overflow(tx, admissions, capacity)
     refs: dict[str, int] = {}
     receipts: list[Receipt] = []
@@ -70,10 +72,13 @@ def _admit_one(
     state = entry_state(held=admission.held is not None, unmet=unmet, due_at=admission.due_at, now=now)
     cursor = tx.execute(_INSERT, _row(admission, state, unmet, now))
     if cursor.rowcount == 0:
-        return _existing(tx, admission.job)
-    job_id = cursor.lastrowid or 0
-    _store_parts(tx, admission, job_id, needs)
-    return Receipt(id=job_id, state=state)
+        receipt = _existing(tx, admission.job)
+    else:
+        receipt = Receipt(id=cursor.lastrowid or 0, state=state)
+        _store_parts(tx, admission, receipt.id, needs)
+    if admission.spool_id is not None:
+        tx.execute("INSERT INTO spooled VALUES (?, ?)", (admission.spool_id, receipt.id))
+    return receipt
 
 
 def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple[object, ...]:
@@ -95,7 +100,7 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
         admission.timeout,
         dumps([retry.backoff, retry.base, retry.cap, retry.jitter]),
         retry.retries,
-        dumps([name for name, _ in job.locks]) if job.locks else None,
+        dumps(list(dict(job.locks))) if job.locks else None,
         dumps(on_dead) if on_dead else None,
         admission.escalated_from,
         job.name,
@@ -126,16 +131,13 @@ def _store_parts(
     job = admission.job
     for needed, condition, met in needs:
         tx.execute("INSERT OR IGNORE INTO dependencies VALUES (?, ?, ?, ?)", (job_id, needed, condition, met))
-    for name, lock_capacity in job.locks:
-        tx.execute(
-            "INSERT INTO locks (name, capacity) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET capacity = excluded.capacity WHERE capacity <> excluded.capacity",
-            (name, lock_capacity),
-        )
+    if job.locks:
+        from queue_core.sqlite import locks
+
+        for name, lock_capacity in job.locks:
+            locks.set_capacity(tx, name, lock_capacity)
     if job.stdin is not None:
         tx.execute("INSERT INTO inputs VALUES (?, ?)", (job_id, job.stdin))
-    if admission.spool_id is not None:
-        tx.execute("INSERT INTO spooled VALUES (?, ?)", (admission.spool_id, job_id))
 
 
 def _needs(tx: sqlite3.Connection, job: NewJob, refs: dict[str, int]) -> list[tuple[int, Condition, bool]]:

@@ -7,7 +7,7 @@ from queue_core.fastjson import loads
 from queue_core.lifecycle import TRANSITIONS, entry_state, next_state
 from queue_core.model import LIVE, WAITING
 from queue_core.sqlite import locks
-from queue_core.sqlite.settle import next_end, tell_dependents
+from queue_core.sqlite.settle import forget_needs, next_end, tell_dependents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,16 +39,17 @@ def cancel(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tu
 
 
 def _cancel_waiting(tx: sqlite3.Connection, job_id: int, state: JobState, now: float) -> None:
-    next_state(state, "cancel")
+    next_state(state, "cancel", job_id=job_id)
     _end_waiting(tx, job_id, "cancelled", now)
 
 
 def _end_waiting(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> None:
     queue, lock_list = tx.execute(
-        "UPDATE jobs SET state = 'cancelled', parked = NULL, finished_at = ?, ended = ?, reason = ? WHERE id = ?"
+        "UPDATE jobs SET state = 'cancelled', parked = NULL, unmet = 0, finished_at = ?, ended = ?, reason = ? WHERE id = ?"
         " RETURNING queue, locks",
         (now, next_end(tx), reason, job_id),
     ).fetchone()
+    forget_needs(tx, job_id)
     if lock_list:
         locks.pass_on(tx, loads(lock_list), queue)
     tell_dependents(tx, job_id, "cancelled", now)
@@ -60,7 +61,8 @@ def approve(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[t
     for job_id in ids:
         state = _state(tx, job_id)
         unmet, due_at = tx.execute("SELECT unmet, due_at FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        target = next_state(state, "approve", entry_state(held=False, unmet=unmet, due_at=due_at, now=now))
+        after = entry_state(held=False, unmet=unmet, due_at=due_at, now=now)
+        target = next_state(state, "approve", after, job_id=job_id)
         tx.execute("UPDATE jobs SET state = ?, approved_at = ?, reason = NULL WHERE id = ?", (target, now, job_id))
         moved.append((job_id, target))
     return moved
@@ -69,7 +71,7 @@ def approve(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[t
 def reject(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
     """Refuse held jobs for good."""
     for job_id in ids:
-        next_state(_state(tx, job_id), "reject")
+        next_state(_state(tx, job_id), "reject", job_id=job_id)
         _end_waiting(tx, job_id, "rejected by a person", now)
     return [(job_id, "cancelled") for job_id in ids]
 
@@ -80,10 +82,10 @@ def replay(tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str]) 
     `held` names those that must wait for approval first, with the reason.
     """
     for job_id in ids:
-        next_state(_state(tx, job_id), "replay")
+        next_state(_state(tx, job_id), "replay", job_id=job_id)
         _refuse_second_of_a_key(tx, job_id)
         tx.execute(
-            "UPDATE jobs SET state = 'available', failures = 0, finished_at = NULL, ended = NULL, due_at = NULL, reason = NULL"
+            "UPDATE jobs SET state = 'available', failures = 0, attempts_before = attempt, finished_at = NULL, ended = NULL, due_at = NULL, reason = NULL"
             " WHERE id = ?",
             (job_id,),
         )
@@ -110,7 +112,7 @@ def _refuse_second_of_a_key(tx: sqlite3.Connection, job_id: int) -> None:
 def discard(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
     """Give dead jobs up; what waited for their success is cancelled."""
     for job_id in ids:
-        state = next_state(_state(tx, job_id), "discard")
+        state = next_state(_state(tx, job_id), "discard", job_id=job_id)
         tx.execute("UPDATE jobs SET state = ?, reason = 'discarded' WHERE id = ?", (state, job_id))
         tell_dependents(tx, job_id, state, now)
     return [(job_id, "cancelled") for job_id in ids]
@@ -169,7 +171,7 @@ def refuse_unless(tx: sqlite3.Connection, ids: Sequence[int], event: str) -> Non
     for job_id in ids:
         state = _state(tx, job_id)
         if (state, event) not in TRANSITIONS:
-            raise InvalidTransition(state, event)
+            raise InvalidTransition(state, event, job_id)
 
 
 def _state(tx: sqlite3.Connection, job_id: int) -> JobState:

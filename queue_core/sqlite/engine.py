@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
 from queue_core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
 from queue_core.home import Home, prepare
+from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.flock import locked
-
-try:
-    import _sqlite3 as sqlite3  # 1.6 ms less than `sqlite3`, which adds date types nobody here uses
-except ImportError:  # pragma: no cover - an interpreter that names it otherwise
-    import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
     from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -31,6 +25,9 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x72756E71  # "runq"
 SCHEMA_VERSION = 1
+# Whoever finds nobody else connected reads the whole WAL first and forgets what of it was checkpointed, so
+# where processes only come and go, as hooks do, it would grow for ever and cost each of them more.
+VISITORS_WAL = 512 * 1024  # bytes
 BUSY_TIMEOUT = 10.0  # seconds; behind the flock only a foreign program can make anybody wait
 _FULL_ERRORS = ("database or disk is full", "disk I/O error")
 
@@ -44,9 +41,8 @@ class Database:
         self.patience = patience
         prepare(home)
         fresh = _create_if_missing(home)
-        self.connection = connect(home)
+        self.connection = connect(home, patience=patience)
         self._identity = _identity(home.database)
-        self._checkpoint_at = time.monotonic() + 60
         version = self._version()
         if fresh or version < SCHEMA_VERSION:
             self._migrate()
@@ -69,6 +65,16 @@ class Database:
                     raise
                 raise translated from error
         return result
+
+    def shorten_wal(self) -> None:
+        """Empty a WAL that has grown, for when no process stays that would do it (a reader may prevent it)."""
+        try:
+            grown = os.stat(self.home.database + "-wal").st_size > VISITORS_WAL
+        except FileNotFoundError:
+            return
+        if grown:
+            with locked(self.home.write_lock, self.patience):
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """Close under the flock: closing the last connection checkpoints."""
@@ -118,11 +124,11 @@ class Database:
                 raise
 
 
-def connect(home: Home, *, check_thread: bool = False) -> sqlite3.Connection:
+def connect(home: Home, *, patience: float = BUSY_TIMEOUT, check_thread: bool = False) -> sqlite3.Connection:
     """A connection with the pragmas that every one of them needs. Transactions are begun by hand."""
     try:
         connection = sqlite3.connect(
-            home.database, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=check_thread
+            home.database, timeout=patience, isolation_level=None, check_same_thread=check_thread
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -60,6 +60,9 @@ class GroupCommit:
             raise mine.error
         return mine.result
 
+    def shorten_wal(self) -> None:
+        """Nothing to do: SQLite checkpoints by itself where a process stays."""
+
     def close(self) -> None:
         """Finish what waits, then close the database."""
         with self._changed:

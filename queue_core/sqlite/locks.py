@@ -20,6 +20,10 @@ WITH RECURSIVE found(name) AS (
   SELECT (SELECT min(queue) FROM jobs INDEXED BY jobs_parked WHERE parked = ?1 AND queue > found.name)
   FROM found WHERE found.name IS NOT NULL
 ) SELECT name FROM found WHERE name IS NOT NULL"""
+_SET_CAPACITY = (
+    "INSERT INTO locks (name, capacity) VALUES (?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET capacity = excluded.capacity WHERE capacity <> excluded.capacity"
+)
 _UNPARK = (
     "UPDATE jobs SET parked = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_parked"
     " WHERE parked = ? AND queue = ? ORDER BY priority, id LIMIT ?)"
@@ -50,13 +54,23 @@ def release(tx: sqlite3.Connection, names: Sequence[str]) -> None:
     """A job that held these locks has ended: let one waiting job of every queue try."""
     for name in names:
         tx.execute("UPDATE locks SET used = used - 1 WHERE name = ?", (name,))
-        for (queue,) in tx.execute(_QUEUES_PARKED, (name,)).fetchall():
-            _unpark(tx, name, queue)
+        _wake(tx, name)
+
+
+def set_capacity(tx: sqlite3.Connection, name: str, capacity: int) -> None:
+    """The latest word on how many may hold a lock at once counts; more room wakes who waits for it."""
+    if tx.execute(_SET_CAPACITY, (name, capacity)).rowcount:
+        _wake(tx, name)
 
 
 def pass_on(tx: sqlite3.Connection, names: Sequence[str], queue: str) -> None:
     """A job that could have taken these locks no longer will: let the next of its queue try."""
     for name in names:
+        _unpark(tx, name, queue)
+
+
+def _wake(tx: sqlite3.Connection, name: str) -> None:
+    for (queue,) in tx.execute(_QUEUES_PARKED, (name,)).fetchall():
         _unpark(tx, name, queue)
 
 

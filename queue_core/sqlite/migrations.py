@@ -98,6 +98,7 @@ CREATE TABLE jobs (
   claim INTEGER NOT NULL DEFAULT 0,              -- grows with every claim, never used again
   attempt INTEGER NOT NULL DEFAULT 0,            -- claims that counted, ever
   failures INTEGER NOT NULL DEFAULT 0,           -- since it was queued or replayed
+  attempts_before INTEGER NOT NULL DEFAULT 0,    -- those it had made when it was replayed last
   lease_token TEXT,
   worker TEXT,
   keeper TEXT,

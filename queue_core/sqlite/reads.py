@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _JOB_COLUMNS = (
     "id, state, queue, priority, sequential, due_at, unmet, parked, argv, program, executable, cwd, env, stdin_path,"
     " timeout, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project, approved_at,"
-    " pinned, created_at, started_at, finished_at, claim, attempt, failures, worker, keeper, host, cancel_requested,"
+    " pinned, created_at, started_at, finished_at, claim, attempt, failures, attempts_before, worker, keeper, host, cancel_requested,"
     " outcome, exit_code, signal, reason"
 )
 _JOB_NAMES = tuple(_JOB_COLUMNS.replace("\n", " ").split(", "))
@@ -36,6 +36,9 @@ _ATTEMPT_COLUMNS = (
     " max_rss_kib, output_bytes, cut_bytes, tail"
 )
 _ATTEMPT_NAMES = tuple(_ATTEMPT_COLUMNS.split(", "))
+# A path, or its last part. LIKE would ignore case, and read `_` and `%` in a name as wildcards.
+_IS_PROGRAM = "program = ? OR substr(program, -length(?) - 1) = '/' || ?"
+_IS_EXECUTABLE = _IS_PROGRAM.replace("program", "executable")
 _COUNTERS = ", ".join(STATES)
 
 
@@ -130,7 +133,7 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
         if value is not None:
             narrow(f"{column} = ?", value)
     if wanted.program is not None:
-        narrow("(program = ? OR program LIKE '%/' || ?)", wanted.program, wanted.program)
+        narrow(f"({_IS_PROGRAM} OR {_IS_EXECUTABLE})", *[wanted.program] * 6)
     for key, value in wanted.meta.items():
         narrow("EXISTS (SELECT 1 FROM json_each(jobs.meta) WHERE key = ? AND value = ?)", key, value)
     if wanted.older_than is not None:

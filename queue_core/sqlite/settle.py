@@ -25,9 +25,10 @@ _FENCE = "id = ? AND claim = ? AND lease_token = ? AND state = 'running'"
 _HELD_BY = f"SELECT failures, retry, retries, cancel_requested, locks, host, started_at FROM jobs WHERE {_FENCE}"
 _LEAVE = (
     "UPDATE jobs SET state = ?, due_at = ?, finished_at = ?, ended = ?, reason = ?, failures = failures + ?,"
-    " attempt = attempt - ?, outcome = ?, exit_code = ?, signal = ?, cancel_requested = 0, lease_token = NULL, worker = NULL, keeper = NULL"
+    " attempt = attempt - ?, cancel_requested = 0, lease_token = NULL, worker = NULL, keeper = NULL"
     f" WHERE {_FENCE}"
 )
+_LATEST = "UPDATE jobs SET outcome = ?, exit_code = ?, signal = ? WHERE id = ?"
 _RECORD = (
     "INSERT INTO attempts (job, claim, outcome, exit_code, signal, error, host, started_at, finished_at,"
     " user_seconds, system_seconds, max_rss_kib, output_bytes, cut_bytes, tail)"
@@ -73,6 +74,7 @@ def _settle_one(
     _leave_running(tx, fence, decision, one.outcome, now)
     if one.outcome.kind != "never_started":
         _record(tx, one, host, started_at, now)
+        tx.execute(_LATEST, (one.outcome.kind, one.outcome.exit_code, one.outcome.signal, one.job))
     if lock_list:
         locks.release(tx, loads(lock_list))
     if decision.state in ("succeeded", "dead", "cancelled"):
@@ -94,7 +96,6 @@ def _leave_running(
         _LEAVE,
         (
             *(state, decision.due_at, finished_at, number, decision.reason, failed, not decision.counted),
-            *(outcome.kind, outcome.exit_code, outcome.signal),
             *fence,
         ),
     )
@@ -139,8 +140,9 @@ def tell_dependents(tx: sqlite3.Connection, job_id: int, state: JobState, now: f
             verdict = dependency(condition, became)
             if verdict == "met":
                 _meet(tx, dependent, needed, condition, now)
-            elif verdict == "never":
-                _abandon(tx, dependent, f"job {needed}, whose {condition} it waited for, {_became(became)}", now)
+            elif verdict == "never" and _abandon(
+                tx, dependent, f"job {needed}, whose {condition} it waited for, {_became(became)}", now
+            ):
                 ended.append((dependent, "cancelled"))
 
 
@@ -154,17 +156,30 @@ def _meet(tx: sqlite3.Connection, job_id: int, needed: int, condition: str, now:
         (job_id, needed, condition),
     )
     state, unmet, due_at = tx.execute("SELECT state, unmet - 1, due_at FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if state not in ("blocked", "held"):
+        return  # a second condition on the same job has just cancelled it
     after = entry_state(held=state == "held", unmet=unmet, due_at=due_at, now=now)
     if after != state:
         next_state("blocked", "unblock", after)
     tx.execute("UPDATE jobs SET unmet = ?, state = ? WHERE id = ?", (unmet, after, job_id))
 
 
-def _abandon(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> None:
+def _abandon(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> bool:
+    """Cancel a job whose wait cannot end; False if it no longer waits."""
+    state = tx.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+    if state not in ("blocked", "held"):
+        return False
     tx.execute(
-        "UPDATE jobs SET state = 'cancelled', reason = ?, finished_at = ?, ended = ? WHERE id = ?",
-        (reason, now, next_end(tx), job_id),
+        "UPDATE jobs SET state = ?, unmet = 0, reason = ?, finished_at = ?, ended = ? WHERE id = ?",
+        (next_state(state, "abandon"), reason, now, next_end(tx), job_id),
     )
+    forget_needs(tx, job_id)
+    return True
+
+
+def forget_needs(tx: sqlite3.Connection, job_id: int) -> None:
+    """A cancelled job waits for nobody: not when it is replayed, and it keeps nobody from being pruned."""
+    tx.execute("DELETE FROM dependencies WHERE job = ? AND met = 0", (job_id,))
 
 
 _ESCALATE = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import _thread
 
-from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, connect, sqlite3
+from queue_core.errors import StoreError
+from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, connect, sqlite3, translate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         def write(
             self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
         ) -> T: ...
+        def shorten_wal(self) -> None: ...
         def close(self) -> None: ...
 
 
@@ -51,6 +53,9 @@ class Inline:
     def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._one_at_a_time:
             return self._database.write(change, *args, **kwargs)
+
+    def shorten_wal(self) -> None:
+        self._database.shorten_wal()
 
     def close(self) -> None:
         self._database.close()
@@ -80,13 +85,20 @@ class SqliteStore:
                 self._reader = None
         self._writer.close()
 
+    def leave_tidy(self) -> None:
+        """For a process that came for one write and finds itself alone."""
+        self._writer.shorten_wal()
+
     def _read(self, read: Read[T]) -> T:
         from queue_core.sqlite.reads import run
 
         with self._reading:
             if self._reader is None:
                 self._reader = connect(self._home)
-            return run(self._reader, read)
+            try:
+                return run(self._reader, read)
+            except sqlite3.DatabaseError as error:
+                raise translate(error, self._home) or StoreError(f"the queue could not be read ({error})") from error
 
     # writes
 

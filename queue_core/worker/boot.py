@@ -138,8 +138,8 @@ class Booter:
             return min(first * 2**self._failures, longest)
 
     async def _boot(self) -> Booted:
-        with anyio.CancelScope(shield=True):  # a worker that is being started must not lose its pipe
-            booted = await anyio.to_thread.run_sync(lambda: boot(self._queue.environ, booted_by=self._booted_by))
+        # Not abandoned when the server is told to leave: what has been started must not lose its pipe unseen.
+        booted = await anyio.to_thread.run_sync(lambda: boot(self._queue.environ, booted_by=self._booted_by))
         log.info("booted a worker (pid %d): there is a backlog", booted.pid)
         return booted
 

@@ -132,13 +132,13 @@ def alive(pid: int) -> bool:
         return False
 
 
-def end_everything_in(home: Path) -> None:
-    """End what a test's commands left behind: their outputs name the folder."""
-    mark = str(home).encode()
+def end_everything_in(home: Path, but: int) -> None:
+    """End what a test's commands left behind; their working directory tells whose they are."""
+    mark = os.fsencode(home) + b"/"
     for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
+        if name.isdigit() and int(name) not in (os.getpid(), but):
             try:
-                if os.readlink(f"/proc/{name}/cwd").encode().startswith(mark):
+                if (os.readlink(f"/proc/{name}/cwd".encode()) + b"/").startswith(mark):
                     os.kill(int(name), signal.SIGKILL)
             except OSError:
                 continue
@@ -149,6 +149,6 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     rig = Rig(tmp_path)
     yield rig
     rig.hang_up()
-    end_everything_in(tmp_path)
+    end_everything_in(tmp_path, but=rig.pid)  # the keeper has to leave by itself
     if not rig.gone:
         rig.wait()

@@ -1,12 +1,13 @@
 """Time-outs and cancels reach the whole tree, and say so only if they came first."""
 
 import os
+import resource
 import signal
 from pathlib import Path
 
 import pytest
 
-from queue_core.keeper import ending, protocol, records, verdict
+from queue_core.keeper import ending, processes, protocol, records, verdict
 from queue_core.value import replace
 from tests.helpers import wait_until
 
@@ -105,6 +106,19 @@ def test_the_reason_stays_away_from_a_command_that_ended_by_itself(rig: Rig) -> 
     assert (end := rig.record(1).end) and end.reason is None
 
 
+def test_a_cancel_that_came_after_the_exit_is_no_reason_even_if_both_are_seen_at_once(rig: Rig) -> None:
+    rig.sh(1, "echo $$; while [ ! -e go ]; do sleep 0.02; done; exit 6")
+    pid = pids_in(rig, 1, 1)[0]
+    os.kill(rig.pid, signal.SIGSTOP)
+    (rig.home / "go").touch()
+    wait_until(lambda: not alive(pid), "the command exits")
+    rig.send(protocol.end((1, 1), "cancelled"))
+    os.kill(rig.pid, signal.SIGCONT)
+    end = rig.end(1)
+    assert end.reason is None
+    assert end.status is not None and os.WEXITSTATUS(end.status) == 6
+
+
 def test_the_first_reason_stays(rig: Rig) -> None:
     rig.sh(1, "trap '' TERM; echo ready; while :; do sleep 0.02; done", grace=0.3)
     rig.said(1, b"ready")
@@ -125,6 +139,18 @@ def test_another_commands_processes_are_left_alone(rig: Rig) -> None:
     rig.send(protocol.end((1, 1), "cancelled"))
     rig.end(1)
     assert alive(other)
+
+
+def test_a_keeper_without_descriptors_still_ends_its_commands(rig: Rig) -> None:
+    rig.sh(1, "echo $$; exec sleep 60")
+    pids_in(rig, 1, 1)
+    before = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (5, before[1]))
+    rig.send(protocol.end((1, 1), "cancelled"))
+    rig.next("ending", 1)
+    resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, before)
+    os.kill(pids_in(rig, 1, 1)[0], signal.SIGTERM)  # which the keeper could not send
+    assert rig.end(1).reason == "cancelled"
 
 
 def orphan(rig: Rig, script: str) -> tuple[records.Start, list[int]]:
@@ -160,3 +186,12 @@ def test_a_process_that_may_be_another_one_gets_no_signal(rig: Rig, change: dict
     start, pids = orphan(rig, "sleep 60 & echo $$ $!; wait")
     assert not ending.end_orphan(replace(start, **change), grace=0.0)
     assert all(map(alive, pids))
+
+
+def test_a_session_whose_number_is_somebody_elses_by_now_has_no_members(rig: Rig) -> None:
+    rig.sh(1, "echo $$; exec sleep 60")
+    session = pids_in(rig, 1, 1)[0]
+    ticks = processes.start_ticks(session)
+    assert ticks is not None
+    assert ending.Tree(session, ticks, None).pids() == [session]
+    assert ending.Tree(session, ticks - 1, None).pids() == []

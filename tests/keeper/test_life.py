@@ -1,6 +1,7 @@
 """Who dies when: nothing that happens to a worker or a connection reaches a command."""
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -244,6 +245,17 @@ def test_a_keeper_inherits_nothing_from_its_worker(tmp_path: Path) -> None:
     wait_until(lambda: not alive(pid), "the keeper leaves")
 
 
+def test_a_log_that_cannot_be_written_does_not_end_the_keeper(rig: Rig) -> None:
+    rig.sh(1, "echo ready; exec sleep 60")
+    rig.said(1, b"ready")
+    limit = resource.prlimit(rig.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    rig.send(protocol.end((1, 1), "cancelled"))
+    assert rig.end(1).reason == "cancelled"  # told, though neither record nor log took it
+    resource.prlimit(rig.pid, resource.RLIMIT_FSIZE, limit)
+    assert rig.record(1).end is None and os.path.getsize(os.path.join(rig.dir, "log")) == 0
+    assert protocol.ask(rig.dir, {"op": "hello"})["running"] == 0
+
+
 def test_a_keeper_is_lean(rig: Rig) -> None:
     """What a keeper costs while commands run: memory, modules, threads, processor time when idle."""
     rig.sh(1, UNTIL_GO, cap=1000, timeout=60.0)
@@ -261,6 +273,7 @@ def test_a_keeper_imports_no_heavy_module() -> None:
     run = subprocess.run([sys.executable, "-I", "-S", "-c", code, root], capture_output=True, text=True, check=True)
     heavy = "json re enum signal socket selectors asyncio subprocess threading dataclasses typing ctypes sqlite3"
     assert not set(run.stdout.split()) & set(heavy.split())
+    assert "resource" in run.stdout.split()  # or else the first wait4 imports it
     assert len([name for name in run.stdout.split() if name.startswith("queue_core")]) < 20
 
 

@@ -1,5 +1,6 @@
 """A record is read as far as it is whole; locks tell who lives; verdicts follow in one order."""
 
+import fcntl
 import itertools
 import os
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_the_lock_is_held_until_the_last_copy_is_closed(claim: str) -> None:
     assert records.locked(claim)
     os.close(copy)
     assert not records.locked(claim)
+
+
+def test_who_asks_for_the_lock_is_not_taken_for_its_holder(claim: str) -> None:
+    ClaimFiles(claim, START).close()
+    asking = os.open(Path(claim, "record"), os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    assert not records.locked(claim)
+    os.close(asking)
 
 
 def test_a_lock_that_is_held_is_not_taken_a_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

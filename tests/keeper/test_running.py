@@ -5,7 +5,7 @@ import signal
 import stat
 from pathlib import Path
 
-from queue_core.keeper import protocol
+from queue_core.keeper import protocol, records
 
 from .conftest import Rig
 
@@ -77,6 +77,28 @@ def test_stdin_is_the_null_device_or_a_file(rig: Rig, tmp_path: Path) -> None:
     rig.end(1), rig.end(2)
     assert rig.output(1) == b"\x00\xff bytes\n"
     assert rig.output(2) == b""
+
+
+def test_a_stdin_file_blocks_as_any_other(rig: Rig) -> None:
+    (rig.home / "in").touch()
+    rig.python(1, "import os; print(os.get_blocking(0))", stdin=str(rig.home / "in"))
+    rig.end(1)
+    assert rig.output(1) == b"True\n"
+
+
+def test_the_keeper_lets_go_of_a_claim_that_has_ended(rig: Rig) -> None:
+    def descriptors() -> set[str]:
+        return set(os.listdir(f"/proc/{rig.pid}/fd"))
+
+    before = descriptors()
+    for job in range(5):
+        rig.sh(job, "echo x", cap=1000)
+        rig.end(job)
+        assert not records.locked(str(rig.run_dir(job)))
+    rig.spawn(9, "/no/such/program")
+    rig.end(9)
+    assert descriptors() == before
+    assert "198" in before  # taken, so that no file of the keeper's own ever gets the lock's number
 
 
 def test_output_and_errors_share_one_file_in_the_order_they_were_written(rig: Rig) -> None:

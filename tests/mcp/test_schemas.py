@@ -28,7 +28,7 @@ def tomorrow_or_later(value: str) -> str:
     return value
 
 
-async def enqueue(  # noqa: PLR0917 - it stands for the real one
+async def enqueue(
     argv: Annotated[list[str], Field(description="Program and arguments.", min_length=1)],
     queue: Annotated[str, Field(pattern="^[a-z]+$")] = "default",
     priority: Literal["critical", "high", "normal", "low"] = "normal",

@@ -1,0 +1,64 @@
+# Everything sets itself up: `make demo` and `make test` work on a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+SOURCES := queue_core mcp_server tests
+# Two workers are what a small machine has; a test waits more than it computes.
+TEST_JOBS ?= 2
+
+.PHONY: help demo test check format lint types install dev clean
+
+help:                ## Say what can be made
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+demo: $(VENV)/.installed  ## Set up and run the main job: hooks, a session, kills, nothing lost (under 30 s)
+	@$(BIN)/runq demo
+
+test: $(VENV)/.dev   ## Set up and run all tests
+	$(BIN)/python -m pytest -n $(TEST_JOBS)
+
+check: format-check lint types test  ## Formatter, linter, strict types, tests: what CI runs
+
+format: $(VENV)/.dev  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: format-check
+format-check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev   ## Run the linter
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev  ## Check types, strictly
+	$(BIN)/basedpyright
+
+install: $(VENV)/.installed  ## Only set up: .venv/bin/runq and .venv/bin/runq-mcp
+dev: $(VENV)/.dev            ## Set up with all that the tests need
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "runq needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+ifdef UV
+	$(UV) venv --quiet --python $(PYTHON) $(VENV)
+else
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+endif
+
+# Compiled at once, so that the first `runq add` is as fast as all later ones.
+define install
+	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet) -e '$(1)'
+	@$(BIN)/python -m compileall -q queue_core mcp_server
+	@touch $@
+endef
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(call install,.)
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	$(call install,.[dev])
+	@touch $(VENV)/.installed
+
+clean:               ## Remove what was set up
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,110 @@
+"""What the verbs share: the queue, who asks, and how an answer is given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+
+from queue_core.callers import caller_of, origin_of, under_hook
+from queue_core.cli.options import job_id
+from queue_core.errors import QueueError, StoreBusy, StoreFull, UsageError
+from queue_core.service import Queue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+    from typing import Any
+
+    from queue_core.cli.options import Given
+    from queue_core.model import Caller, Origin
+
+
+@contextmanager
+def opened() -> Generator[Queue]:
+    """The queue of this environment, with what hooks had to leave in the spool taken in."""
+    queue = Queue.open()
+    try:
+        _take_in_spool(queue)
+        yield queue
+    finally:
+        _close(queue)
+
+
+def _take_in_spool(queue: Queue) -> None:
+    try:
+        queue.ingest_spool()
+    except QueueError as error:
+        sys.stderr.write(f"runq: {error}\n")  # what was asked for does not depend on it
+
+
+def _close(queue: Queue) -> None:
+    """Closed under the lock, since closing the last connection checkpoints the database."""
+    try:
+        queue.close()
+    except StoreBusy:
+        pass  # whoever holds the lock has a connection as well, so this was not the last one
+
+
+def settle_leftovers(queue: Queue) -> None:
+    """Settle what a dead worker left behind before anything is shown."""
+    try:
+        queue.recover()
+    except (StoreBusy, StoreFull):
+        pass  # looking is possible even when nothing can be written; somebody settles it later
+
+
+def caller(queue: Queue) -> Caller:
+    """Who asks, as the environment tells."""
+    return caller_of(os.environ, hook_verb=False, caller_of_job=queue.store.caller_of)
+
+
+def origin(queue: Queue) -> Origin:
+    """Who asks, and from where."""
+    return origin_of(os.environ, caller(queue))
+
+
+def job_ids(given: Given, verb: str) -> tuple[int, ...]:
+    """The ids among the operands, each once; UsageError if there are none or one is no number."""
+    if not given.operands:
+        raise UsageError(f"runq {verb} needs the id of a job: runq {verb} ID...; `runq list` shows the ids")
+    return tuple(dict.fromkeys(job_id(text) for text in given.operands))
+
+
+def at_most_one(given: Given, verb: str) -> str | None:
+    """The one operand, if there is one; UsageError for more."""
+    if len(given.operands) > 1:
+        raise UsageError(f"runq {verb} takes one argument at most; `{given.operands[1]}` is too much")
+    return given.operands[0] if given.operands else None
+
+
+def on_terminal() -> bool:
+    """Whether a person reads along; otherwise output is plain, one line a thing, for other programs."""
+    return sys.stdout.isatty()
+
+
+def write_json(document: Any) -> None:
+    """The one JSON document that `--json` promises."""
+    from queue_core.fastjson import dumps
+
+    sys.stdout.write(dumps(document) + "\n")
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Lines on stdout."""
+    sys.stdout.writelines(line + "\n" for line in lines)
+
+
+def complain(sentence: str) -> None:
+    """A sentence on stderr for what does not stop the verb."""
+    sys.stderr.write(f"runq: {sentence}\n")
+
+
+def report(given: Given, document: Any, *, rows: Sequence[str], sentences: Sequence[str]) -> None:
+    """Say what a verb has changed: sentences to a person, tab-separated rows to a pipe, nothing in a hook."""
+    if under_hook(os.environ):
+        return
+    if given.get("json"):
+        write_json(document)
+    else:
+        write_lines(sentences if on_terminal() else rows)

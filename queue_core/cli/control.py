@@ -1,0 +1,139 @@
+"""`runq cancel`, `approve`, `reject`, `pin`, `unpin`, `pause`, `resume`: what people do to jobs and queues."""
+
+from __future__ import annotations
+
+from queue_core.cli.context import at_most_one, caller, complain, job_ids, opened, report, settle_leftovers
+from queue_core.cli.options import JSON, Given, Verb
+from queue_core.cli.text import columns
+from queue_core.errors import QueueError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from queue_core.model import JobState
+    from queue_core.service import Queue
+    from queue_core.store import Moved
+
+
+def _verb(name: str, summary: str, example: str, *, operands: str = "ID...", more: str = "") -> Verb:
+    return Verb(name=name, summary=summary, operands=operands, options=(JSON,), example=example, more=more)
+
+
+_ALL_OR_NONE = "All or none: if one id is wrong, nothing is changed. In a pipe each job is a line: id, state."
+VERBS = {
+    "cancel": _verb(
+        "cancel",
+        "Cancel waiting jobs; stop running ones with all their processes. No worker is needed for that.",
+        "runq cancel 7 8",
+        more=_ALL_OR_NONE,
+    ),
+    "approve": _verb(
+        "approve",
+        "Let held jobs run: those of agents that no rule of yours covers. A person's alone.",
+        "runq status 7\nrunq approve 7",
+        more=_ALL_OR_NONE,
+    ),
+    "reject": _verb("reject", "Refuse held jobs for good. A person's alone.", "runq reject 7", more=_ALL_OR_NONE),
+    "pin": _verb("pin", "Spare jobs from pruning.", "runq pin 7", more=_ALL_OR_NONE),
+    "unpin": _verb("unpin", "Let pruning have jobs again.", "runq unpin 7", more=_ALL_OR_NONE),
+    "pause": _verb(
+        "pause",
+        "Hand out nothing of a queue (which need not exist yet), or of all there are. What runs goes on.",
+        "runq pause ci\nrunq pause",
+        operands="[Q]",
+    ),
+    "resume": _verb(
+        "resume", "Hand out a queue's jobs again, or all queues'.", "runq resume ci\nrunq resume", operands="[Q]"
+    ),
+}
+
+
+def run_cancel(given: Given) -> int:
+    """`runq cancel`: 1 if a job had ended in another way before."""
+    ids = job_ids(given, "cancel")
+    with opened() as queue:
+        settle_leftovers(queue)
+        before = dict(queue.cancel(ids))
+        after = queue.states_of(ids)
+    moved: Moved = [(one, after.get(one, state)) for one, state in before.items()]
+    _report(given, moved, lambda one, state: _cancelled(one, before[one], state))
+    too_late = [one for one, state in before.items() if state in ("succeeded", "dead")]
+    for one in too_late:
+        dead = before[one] == "dead"
+        hint = f"`runq dead discard {one}` gives it up" if dead else "there was nothing to cancel"
+        complain(f"job {one} {'is a dead letter' if dead else 'has succeeded already'}; {hint}")
+    return 1 if too_late else 0
+
+
+def _cancelled(one: int, found: JobState, now: JobState) -> str:
+    if found == "running":
+        ended = "Stopped" if now == "cancelled" else "Too late for"
+        stopping = f"Job {one} is being stopped; `runq wait {one}` waits for its end."
+        return stopping if now == "running" else f"{ended} job {one}: {now}."
+    if found in ("succeeded", "dead", "cancelled"):
+        return f"Job {one} had ended already: {found}."
+    return f"Cancelled job {one}."
+
+
+def run_approve(given: Given) -> int:
+    """`runq approve`."""
+    return _move(given, "approve", lambda queue, ids: queue.approve(ids, caller(queue)), "Approved job {0}: {1}.")
+
+
+def run_reject(given: Given) -> int:
+    """`runq reject`."""
+    return _move(given, "reject", lambda queue, ids: queue.reject(ids, caller(queue)), "Rejected job {0}.")
+
+
+def run_pin(given: Given) -> int:
+    """`runq pin`."""
+    return _move(given, "pin", lambda queue, ids: queue.pin(ids, pinned=True), "Pinned job {0} ({1}).")
+
+
+def run_unpin(given: Given) -> int:
+    """`runq unpin`."""
+    return _move(given, "unpin", lambda queue, ids: queue.pin(ids, pinned=False), "Job {0} ({1}) is pinned no longer.")
+
+
+def _move(given: Given, verb: str, change: Callable[[Queue, Sequence[int]], Moved], sentence: str) -> int:
+    ids = job_ids(given, verb)
+    with opened() as queue:
+        moved = change(queue, ids)
+    _report(given, moved, sentence.format)
+    return 0
+
+
+def _report(given: Given, moved: Moved, sentence: Callable[[int, JobState], str]) -> None:
+    report(
+        given,
+        {"jobs": [{"id": one, "state": state} for one, state in moved]},
+        rows=[columns(one, state) for one, state in moved],
+        sentences=[sentence(one, state) for one, state in moved],
+    )
+
+
+def run_pause(given: Given) -> int:
+    """`runq pause [Q]`."""
+    wanted = at_most_one(given, "pause")
+    with opened() as queue:
+        names = queue.pause(wanted, paused=True)
+    what = "What runs goes on; `runq resume` hands out again."
+    return _report_queues(given, names, "paused", f"Paused {', '.join(names)}. {what}")
+
+
+def run_resume(given: Given) -> int:
+    """`runq resume [Q]`; an unknown queue is an error, since a typo would leave the other one paused."""
+    wanted = at_most_one(given, "resume")
+    with opened() as queue:
+        known = queue.status_view()["queues"]
+        if wanted is not None and wanted not in known:
+            raise QueueError(f"there is no queue {wanted!r}; the queues are: {', '.join(known) or 'none yet'}")
+        names = queue.pause(wanted, paused=False) if known else []
+    return _report_queues(given, names, "open", f"Resumed {', '.join(names) or 'nothing: there is no queue yet'}.")
+
+
+def _report_queues(given: Given, names: Sequence[str], state: str, sentence: str) -> int:
+    document = {"queues": {name: {"paused": state == "paused"} for name in names}}
+    report(given, document, rows=[columns(name, state) for name in names], sentences=[sentence])
+    return 0

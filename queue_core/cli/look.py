@@ -1,0 +1,184 @@
+"""`runq status`, `runq list` and `runq health`: reading, as a table for people and as lines for programs."""
+
+from __future__ import annotations
+
+import os
+
+from queue_core.cli.context import at_most_one, on_terminal, opened, settle_leftovers, write_json, write_lines
+from queue_core.cli.options import JSON, Given, Option, Verb, job_id
+from queue_core.cli.text import columns, quoted, result
+from queue_core.errors import UsageError
+from queue_core.health import EXIT_CODES
+from queue_core.model import STATES, Filter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from queue_core.views import View
+
+MOST = 100_000  # jobs that one list may show
+FILTERS = (
+    Option(name="queue", metavar="Q", help="of this queue"),
+    Option(name="program", metavar="P", help="that run this program (a path or a name)"),
+)
+VERBS = {
+    "status": Verb(
+        name="status",
+        summary="The queue at a glance, or one job in full.",
+        operands="[ID]",
+        options=(JSON,),
+        example="runq status\nrunq status 7\nrunq status 7 --json",
+    ),
+    "list": Verb(
+        name="list",
+        summary="Jobs, newest first. With --since, those that ended after that cursor, oldest first.",
+        options=(
+            Option(name="state", metavar="S", choices=STATES, many=True, help="in this state"),
+            *FILTERS,
+            Option(name="caller", metavar="C", choices=("person", "hook", "agent"), help="queued by such a caller"),
+            Option(name="session", metavar="ID", help="queued in this session"),
+            Option(name="project", metavar="DIR", help="queued in this project"),
+            Option(name="meta", metavar="K=V", many=True, help="with this note"),
+            Option(name="since", metavar="CURSOR", kind="int", help="ended after this cursor, which --json gives"),
+            Option(name="limit", metavar="N", kind="int", help="at most so many (default 50)"),
+            JSON,
+        ),
+        more="In a pipe each job is a line: id, state, queue, priority, attempts, result, created, finished,"
+        "\nname, command; separated by tabs, `-` for nothing, control characters escaped.",
+        example="runq list --state dead --state held\nrunq list --queue ci --meta ticket=42 --json",
+    ),
+    "health": Verb(
+        name="health",
+        summary="How full the queue is. Exit code 0: ok, 1: warning (80 % full), 2: error (full).",
+        options=(JSON,),
+        more="Everything else that needs attention is listed as a problem, and leaves the exit code as it is.",
+        example="runq health\nrunq health --json",
+    ),
+}
+
+
+def run_status(given: Given) -> int:
+    """`runq status [ID]`."""
+    operand = at_most_one(given, "status")
+    wanted = job_id(operand) if operand is not None else None
+    with opened() as queue:
+        settle_leftovers(queue)
+        view = queue.status_view() if wanted is None else queue.job_view(wanted)
+    if given.get("json"):
+        write_json(view)
+    elif on_terminal():
+        from queue_core.cli import tables
+
+        tables.show_overview(view) if wanted is None else tables.show_job(view)
+    else:
+        write_lines(_overview_lines(view) if wanted is None else _job_lines(view))
+    return 0
+
+
+def run_list(given: Given) -> int:
+    """`runq list`."""
+    wanted = _filter(given)
+    with opened() as queue:
+        settle_leftovers(queue)
+        view = queue.list_view(wanted)
+    if given.get("json"):
+        write_json(view)
+    elif on_terminal():
+        from queue_core.cli import tables
+
+        tables.show_jobs(view["jobs"], limit=wanted.limit)
+    else:
+        write_lines(list_line(job) for job in view["jobs"])
+    return 0
+
+
+def run_health(given: Given) -> int:
+    """`runq health`."""
+    with opened() as queue:
+        settle_leftovers(queue)
+        view = queue.health_view()
+    if given.get("json"):
+        write_json(view)
+    elif on_terminal():
+        from queue_core.cli import tables
+
+        tables.show_health(view)
+    else:
+        write_lines(_health_lines(view))
+    return EXIT_CODES[view["level"]]
+
+
+def _filter(given: Given) -> Filter:
+    limit: int = given.get("limit", 50)
+    if not 0 < limit <= MOST:
+        raise UsageError(f"--limit is a number from 1 to {MOST}, not {limit}")
+    since: int | None = given.get("since")
+    if since is not None and not 0 <= since < 2**63:
+        raise UsageError(f"--since takes the cursor of an earlier `runq list --json`, not {since}")
+    project: str | None = given.get("project")
+    return Filter(
+        states=tuple(given.get("state", ())),
+        queue=given.get("queue"),
+        program=given.get("program"),
+        caller=given.get("caller"),
+        session=given.get("session"),
+        project=os.path.abspath(os.path.expanduser(project)) if project is not None else None,
+        meta=dict(_note(text) for text in given.get("meta", ())),
+        since=since,
+        limit=limit,
+    )
+
+
+def _note(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--meta takes NAME=VALUE, not {text!r}")
+    return key, value
+
+
+def list_line(job: View) -> str:
+    """A job as one line for other programs; columns are only ever added at the end, before the command."""
+    return columns(
+        *(job["id"], job["state"], job["queue"], job["priority"], job["attempt"], result(job)),
+        *(job["created_at"], job["finished_at"], job["name"]),
+        quoted(job["argv"]),
+    )
+
+
+def _health_lines(view: View) -> Iterator[str]:
+    for key in ("level", "pending", "capacity", "usage", "dead"):
+        yield columns(key, view[key])
+    for problem in view["problems"]:
+        yield columns("problem", problem)
+
+
+def _overview_lines(view: View) -> Iterator[str]:
+    yield columns("health", view["health"]["level"])
+    yield columns("worker", view["worker"]["state"], *view["worker"]["pids"])
+    for state, count in view["counts"].items():
+        yield columns("jobs", state, count)
+    for name, queue in view["queues"].items():
+        paused = "paused" if queue["paused"] else "open"
+        counts = [f"{state}={queue[state]}" for state in STATES if state in queue]
+        yield columns("queue", name, paused, f"parallelism={queue['parallelism']}", *counts)
+    for problem in view["health"]["problems"]:
+        yield columns("problem", problem)
+
+
+def _job_lines(job: View) -> Iterator[str]:
+    """A job as `key<TAB>value` lines, its attempts and the end of its output as lines of their own."""
+    yield columns("command", quoted(job["argv"]))
+    for key, value in job.items():
+        if key not in ("argv", "attempts", "output_tail") and not isinstance(value, (list, dict)):
+            yield columns(key, value)
+    for key in ("env", "locks"):
+        yield columns(key, " ".join(job[key]))
+    yield columns("on_dead", quoted(job["on_dead"]))
+    for key, value in job["meta"].items():
+        yield columns("meta", f"{key}={value}")
+    for number, attempt in enumerate(job["attempts"], 1):
+        ended = (attempt["started_at"], attempt["finished_at"], attempt["output_bytes"], attempt["error"])
+        yield columns("attempt", number, result(attempt), *ended)
+    for line in job["output_tail"].splitlines():
+        yield columns("output", line)

@@ -1,0 +1,220 @@
+"""`runq allow` and `runq rules`: what agents may run, and why."""
+
+from __future__ import annotations
+
+import os
+from shlex import join
+
+from queue_core import programs, rules, settings
+from queue_core.callers import caller_of
+from queue_core.cli.context import on_terminal, report, write_json, write_lines
+from queue_core.cli.options import JSON, Given, Option, Verb
+from queue_core.cli.text import columns, printable, quoted
+from queue_core.errors import NotAllowed, UsageError
+from queue_core.home import locate
+from queue_core.policy import Request, Rule, is_never_by_wildcard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queue_core.home import Home
+    from queue_core.model import Caller
+    from queue_core.policy import Decision
+    from queue_core.views import View
+
+VERBS = {
+    "allow": Verb(
+        name="allow",
+        summary="Let agents run exactly this command, without asking. A person's alone.",
+        operands="PATTERN...",
+        options=(
+            Option(name="env", metavar="NAME", many=True, help="this variable may be set for it"),
+            Option(name="stdin", help="it may be given input"),
+            JSON,
+        ),
+        hint="quote the whole command as one argument: runq allow 'git status --short'",
+        more="A pattern is one quoted argument, split as a shell would. `...` at its end lets further arguments\n"
+        "follow; <int>, <word> and <relpath> stand for one argument each. The program is looked up now: the rule\n"
+        "holds for that file alone.",
+        example="runq allow 'git status'\nrunq allow 'pytest -q <relpath>' 'npm test'",
+    ),
+    "rules": Verb(
+        name="rules",
+        summary="What agents may run. With --explain: what would become of a command, and which rule decides.",
+        options=(
+            Option(name="explain", help="say what would become of the command, for an agent in this folder"),
+            JSON,
+        ),
+        command=True,
+        example="runq rules\nrunq rules --explain -- git push --force",
+    ),
+}
+MEANINGS = {
+    "allowed": "an agent's job would run",
+    "ask": "an agent's job would wait for your approval",
+    "denied": "an agent's request would be refused",
+}
+
+
+def run_allow(given: Given) -> int:
+    """`runq allow PATTERN...`."""
+    home = locate(os.environ)
+    if _caller(home) != "person":
+        raise NotAllowed("only a person may change the rules, from a terminal of their own; ask the user to do it")
+    _refuse_bare_words(given.operands)
+    wanted = [_rule(text, given) for text in given.operands]
+    known = set(rules.load(home.rules_file))
+    for rule in wanted:
+        if rule not in known:
+            rules.append(home.rules_file, rule)
+    report(
+        given,
+        {"path": home.rules_file, "rules": [_view(rule) for rule in wanted]},
+        rows=[_line(rule) for rule in wanted],
+        sentences=[f"Agents may run: {quoted(rule.argv)}  ({rule.program})" for rule in wanted],
+    )
+    return 0
+
+
+def _caller(home: Home) -> Caller:
+    """Who asks. The database is opened only inside a queued job, so that rules can be mended without it."""
+
+    def of_job(job_id: int) -> Caller | None:
+        from queue_core.sqlite.store import SqliteStore
+
+        return SqliteStore(home).caller_of(job_id)
+
+    return caller_of(os.environ, hook_verb=False, caller_of_job=of_job)
+
+
+def _refuse_bare_words(patterns: Sequence[str]) -> None:
+    """`runq allow git status` would allow bare `git` and `status`: not what was meant."""
+    if not patterns:
+        raise UsageError("runq allow needs a pattern: runq allow 'git status'")
+    if len(patterns) > 1 and any(len(pattern.split()) < 2 for pattern in patterns):
+        raise UsageError(
+            f"each pattern is one quoted argument; did you mean: runq allow {_in_quotes(' '.join(patterns))}"
+        )
+
+
+def _in_quotes(text: str) -> str:
+    return join([text]) if "'" in text else f"'{text}'"
+
+
+def _rule(text: str, given: Given) -> Rule:
+    """The rule that a pattern means, for the program that its first word is on this person's PATH now."""
+    argv = rules.parse_pattern(text)
+    folder = os.getcwd()
+    found = programs.find(argv[0], folder, os.environ.get("PATH", os.defpath))
+    rule = Rule(
+        argv=argv,
+        program=os.path.realpath(found),
+        env=tuple(given.get("env", ())),
+        stdin=bool(given.get("stdin")),
+    )
+    request = Request(caller="agent", argv=argv, program=os.path.realpath(found), cwd=folder)
+    if rule.wildcard and is_never_by_wildcard(request):
+        raise UsageError(
+            f"{argv[0]} runs other programs, so it can only be allowed with all its arguments spelled out, "
+            f"unlike {text!r}"
+        )
+    return rule
+
+
+def run_rules(given: Given) -> int:
+    """`runq rules`."""
+    home = locate(os.environ)
+    chosen = settings.load(home, os.environ)
+    if given.get("explain"):
+        if not given.command:
+            raise UsageError("--explain needs a command: runq rules --explain -- PROGRAM [ARG...]")
+        return _explain(given, home, chosen, given.command)
+    if given.command is not None:
+        raise UsageError(f"did you mean: runq rules --explain -- {quoted(given.command)}")
+    found = rules.load(home.rules_file)
+    if given.get("json"):
+        about = {"path": home.rules_file, "agents": chosen.agents, "roots": list(chosen.roots)}
+        write_json({**about, "rules": [_view(rule) for rule in found]})
+    elif on_terminal():
+        _show(found, home.rules_file, chosen)
+    else:
+        write_lines(_line(rule) for rule in found)
+    return 0
+
+
+def _explain(given: Given, home: Home, chosen: settings.Settings, argv: tuple[str, ...]) -> int:
+    """Ask the very code that decides when an agent adds a job here."""
+    from queue_core.admission import prepare
+    from queue_core.judge import Judge
+    from queue_core.model import NewJob, Origin
+    from queue_core.value import replace
+
+    folder = os.getcwd()
+    project = os.environ.get("CLAUDE_PROJECT_DIR") or folder
+    person, agent = Origin(caller="person"), Origin(caller="agent", project=project)
+    asked = [NewJob(argv=argv)]
+    (admission,) = prepare(asked, person, settings=chosen, home=home, environ=os.environ, folder=folder, now=0.0)
+    decision = Judge(home, chosen).admission(replace(admission, origin=agent))
+    _write_decision(given, decision, admission.program, argv)
+    return 0
+
+
+def _write_decision(given: Given, decision: Decision, program: str, argv: tuple[str, ...]) -> None:
+    rule = _view(decision.rule) if decision.rule else None
+    view = {"verdict": decision.verdict, "reason": decision.reason, "argv": list(argv), "program": program}
+    if given.get("json"):
+        write_json({**view, "rule": rule})
+        return
+    if not on_terminal():
+        for key in ("verdict", "reason", "program"):
+            write_lines([columns(key, view[key])])
+        write_lines([_line(decision.rule, "rule")] if decision.rule else [])
+        return
+    write_lines([f"{decision.verdict}: {MEANINGS[decision.verdict]}", f"  program  {printable(program)}"])
+    write_lines([f"  because  {printable(decision.reason)}"])
+    if decision.verdict == "ask":
+        write_lines([f"  to allow it: runq allow {join([join(argv)])}"] if quoted(argv).isprintable() else [])
+
+
+def _view(rule: Rule) -> View:
+    return {
+        "kind": _kind(rule),
+        "argv": list(rule.argv),
+        "program": rule.program,
+        "env": list(rule.env),
+        "stdin": rule.stdin,
+        "reason": rule.reason,
+    }
+
+
+def _kind(rule: Rule) -> str:
+    return "deny" if rule.deny else "allow"
+
+
+def _extras(rule: Rule) -> str:
+    """What may go with the command, in words."""
+    return ", ".join(
+        [*(f"env {name}" for name in rule.env), *(["stdin"] if rule.stdin else []), rule.reason or ""]
+    ).strip(", ")
+
+
+def _line(rule: Rule, first: str | None = None) -> str:
+    """kind, program, extras, pattern."""
+    return columns(*([first] if first else []), _kind(rule), rule.program, _extras(rule), quoted(rule.argv))
+
+
+def _show(found: Sequence[Rule], path: str, chosen: settings.Settings) -> None:
+    from queue_core.cli import tables
+
+    if chosen.agents == "allow":
+        write_lines(['agents = "allow" in config.toml: agents may run anything but what a rule denies.', ""])
+    if found:
+        rows = [
+            (_kind(rule), quoted(rule.argv), printable(rule.program or "looked up on a fixed PATH"), _extras(rule))
+            for rule in found
+        ]
+        tables.show_rows(("KIND", "PATTERN", "PROGRAM", "ALSO"), rows)
+    else:
+        write_lines(["No rules: what an agent queues waits for your approval. `runq allow 'git status'` makes one."])
+    write_lines(["", f"The file: {path}"])

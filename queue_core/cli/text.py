@@ -1,0 +1,106 @@
+"""Words for what is shown: commands as a shell would take them, nothing that could act on a terminal. Pure.
+
+What jobs carry comes from agents: a name or an argument may hold control sequences, or characters that
+turn the direction of text around, so that what a person approves is not what they read.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    View = Mapping[str, Any]
+
+NOTHING = "-"  # an empty column in a pipe
+_CONTROL_SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
+_SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
+
+
+def printable(text: str) -> str:
+    """The text in one line, with everything that is not printable as an escape."""
+    return text if text.isprintable() else "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as Python keeps it
+        code -= 0xDC00
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def readable(line: str) -> str:
+    """A line of output without colours, and of a progress bar that overwrites itself only the last state."""
+    import re
+
+    last = line.rstrip("\r").rpartition("\r")[2]
+    return printable(re.sub(_CONTROL_SEQUENCE, "", last).replace("\t", "    "))
+
+
+def quoted(argv: Sequence[str]) -> str:
+    """A command as it could be typed, in one line."""
+    return " ".join(_word(argument) for argument in argv)
+
+
+def _word(argument: str) -> str:
+    if argument.isprintable():
+        from shlex import quote
+
+        return quote(argument)
+    return "$'" + "".join(_escaped(character) for character in argument) + "'"
+
+
+def _escaped(character: str) -> str:
+    return "\\" + character if character in "\\'" else _visible(character)
+
+
+def column(value: object) -> str:
+    """A value as a column of a tab-separated line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return NOTHING if value is None or value == "" else printable(str(value))
+
+
+def columns(*values: object) -> str:
+    """A tab-separated line."""
+    return "\t".join(column(value) for value in values)
+
+
+def result(view: View) -> str | None:
+    """How an attempt, or a job's latest one, ended: `exit 3`, `signal 9`, `lost`; None if none has."""
+    outcome: str | None = view["outcome"]
+    if outcome == "exited":
+        return f"exit {view['exit_code']}"
+    return f"signal {view['signal']}" if outcome == "signalled" else outcome
+
+
+def duration(seconds: float) -> str:
+    """A span of time in the unit that suits it."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    for size, unit in ((60, "min"), (3600, "h")):
+        if seconds < 48 * size or (unit == "min" and seconds < 120 * size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def size(count: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit, bytes_each in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= bytes_each:
+            return f"{count / bytes_each:.1f} {unit}"
+    return f"{count} B"
+
+
+def number_of(count: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,174 @@
+"""The table of settings: what may be given for each, and what it means. Checked here and nowhere else.
+
+It is only loaded when a file or the environment sets something: `runq add` without either pays nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from queue_core.errors import SettingsError
+from queue_core.settings import Settings
+from queue_core.shapes import is_list, is_object
+from queue_core.value import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Spec(Frozen):
+    """One setting: what may be given for it, and what it means (the documentation is made from this)."""
+
+    kind: str  # int | number | choice | words | codes | queues
+    meaning: str
+    least: float | None = None
+    choices: tuple[str, ...] = ()
+    policy: bool = False  # from the user's file alone
+    optional: bool = False
+
+
+SPECS: dict[str, Spec] = {
+    "capacity": Spec(kind="int", least=1, meaning="waiting jobs at which health says error and agents are refused"),
+    "parallelism": Spec(kind="int", least=1, meaning="jobs of one queue that run at once, over all processes"),
+    "max_running": Spec(kind="int", least=1, meaning="jobs that run at once on this host, over all queues"),
+    "timeout": Spec(
+        kind="number", least=0.001, optional=True, meaning="seconds a command may run, if the job names none"
+    ),
+    "grace": Spec(kind="number", least=0, meaning="seconds between TERM and KILL"),
+    "retries": Spec(kind="int", least=0, meaning="how often a failed command is run again"),
+    "backoff": Spec(
+        kind="choice",
+        choices=("exponential", "linear", "fibonacci", "immediate"),
+        meaning="how the wait grows from retry to retry",
+    ),
+    "backoff_base": Spec(kind="number", least=0, meaning="seconds of the first wait"),
+    "backoff_cap": Spec(kind="number", least=0, meaning="seconds of the longest wait"),
+    "jitter": Spec(kind="number", least=0, meaning="share of a wait (0 to 1) that chance may take off"),
+    "permanent_exit_codes": Spec(kind="codes", meaning="exit codes that no retry can cure"),
+    "output_cap_mb": Spec(kind="number", least=0.01, meaning="MiB of output kept of one attempt, head and tail"),
+    "idle": Spec(kind="number", least=0, meaning="seconds after which a booted worker with nothing to do leaves"),
+    "after_session": Spec(
+        kind="choice",
+        choices=("finish", "drain", "stop"),
+        meaning="what a booted worker does when its session ends",
+    ),
+    "linger": Spec(kind="number", least=0, meaning="seconds that `drain` waits for what SessionEnd hooks add"),
+    "keep_days": Spec(kind="number", least=0, meaning="days that an ended job is kept"),
+    "keep_count": Spec(kind="int", least=0, meaning="ended jobs that are kept at the most"),
+    "pass_env": Spec(kind="words", meaning="environment variables that agents' commands may see besides the pass list"),
+    "log_level": Spec(
+        kind="choice",
+        choices=("debug", "info", "warning", "error"),
+        meaning="what the logs under the home hold",
+    ),
+    "min_free_mb": Spec(kind="number", least=0, meaning="MiB of free disk below which new jobs are refused"),
+    "agents": Spec(
+        kind="choice",
+        choices=("ask", "allow"),
+        policy=True,
+        meaning="whether an agent's job that no rule covers waits for approval, or runs",
+    ),
+    "roots": Spec(kind="words", policy=True, meaning="folders that agents' commands may work in, besides the project"),
+    "queues": Spec(kind="queues", meaning="parallelism of single queues, as a table"),
+}
+
+
+def from_file(path: str) -> dict[str, Any]:
+    """What config.toml sets; nothing if there is none. SettingsError if it is broken."""
+    if not os.path.exists(path):
+        return {}
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{path} could not be read ({error.strerror})") from None
+    unknown = [name for name in found if name not in SPECS]
+    if unknown:
+        raise SettingsError(f"{path} sets `{unknown[0]}`, which is no setting; `runq doctor` lists them all")
+    return {name: checked(name, value, path) for name, value in found.items()}
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the environment sets; policy is not among it."""
+    chosen: dict[str, Any] = {}
+    for name, spec in SPECS.items():
+        text = environ.get("RUNQ_" + name.upper())
+        if text is None or spec.policy or spec.kind == "queues":
+            continue
+        chosen[name] = checked(name, _parsed(spec, text), "RUNQ_" + name.upper())
+    return chosen
+
+
+def _parsed(spec: Spec, text: str) -> object:
+    """An environment's text as the kind of value a TOML file would hold."""
+    if spec.kind in ("words", "codes"):
+        words = [word for word in text.replace(",", " ").split() if word]
+        return [_number(word) for word in words] if spec.kind == "codes" else words
+    return _number(text) if spec.kind in ("int", "number") else text
+
+
+def _number(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def checked(name: str, value: Any, where: str) -> Any:
+    """The value as `Settings` holds it; SettingsError when it makes no sense."""
+    spec = SPECS[name]
+    if spec.kind in ("int", "number"):
+        return _checked_number(name, spec, value, where)
+    if spec.kind == "choice":
+        if value not in spec.choices:
+            raise SettingsError(f"{where}: {name} is one of {', '.join(spec.choices)}, not {value!r}")
+        return value
+    if spec.kind == "queues":
+        return _checked_queues(value, where)
+    wanted = int if spec.kind == "codes" else str
+    if not is_list(value) or not all(isinstance(item, wanted) for item in value):
+        raise SettingsError(f"{where}: {name} is a list of {'numbers' if wanted is int else 'texts'}, not {value!r}")
+    return tuple(value)
+
+
+def _checked_number(name: str, spec: Spec, value: Any, where: str) -> int | float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    if not number or (spec.kind == "int" and value != int(value)):
+        kind = "a whole number" if spec.kind == "int" else "a number"
+        raise SettingsError(f"{where}: {name} is {kind}, not {value!r}")
+    if spec.least is not None and value < spec.least:
+        raise SettingsError(f"{where}: {name} is at least {spec.least:g}, not {value!r}")
+    return int(value) if spec.kind == "int" else float(value)
+
+
+def _checked_queues(value: Any, where: str) -> dict[str, int]:
+    if not is_object(value):
+        raise SettingsError(f"{where}: queues is a table of names and numbers, not {value!r}")
+    for queue, parallelism in value.items():
+        if not isinstance(parallelism, int) or parallelism < 1:
+            raise SettingsError(f"{where}: queues.{queue} is a whole number of at least 1, not {parallelism!r}")
+    return value
+
+
+def documentation() -> str:
+    """The table of settings as the README shows it."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, spec in SPECS.items():
+        default: object = getattr(Settings, name)
+        shown = "none" if default in (None, (), {}) else str(default)
+        rows.append(f"| `{name}` | {shown} | {spec.meaning} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(documentation() + "\n")

@@ -1,0 +1,64 @@
+"""pause: a paused queue hands out nothing, takes everything in, and lets running jobs end."""
+
+from __future__ import annotations
+
+from tests.conformance.builders import START, Bench
+
+
+def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(bench: Bench) -> None:
+    job = bench.add()
+    assert bench.pause() == ["default"]
+    later = bench.add()
+    assert bench.claim() == []
+    assert bench.resume() == ["default"]
+    assert bench.claimed() == [job, later]
+
+
+def test_other_queues_go_on(bench: Bench) -> None:
+    bench.add(queue="a")
+    other = bench.add(queue="b")
+    bench.pause("a")
+    assert bench.claimed() == [other]
+
+
+def test_a_queue_can_be_paused_before_it_has_any_jobs(bench: Bench) -> None:
+    bench.pause("new")
+    bench.add(queue="new")
+    assert bench.claim() == []
+
+
+def test_all_queues_can_be_paused_and_resumed_at_once(bench: Bench) -> None:
+    jobs = [bench.add(queue=name) for name in ("a", "b")]
+    assert bench.pause(None) == ["a", "b"]
+    assert bench.claim() == []
+    assert bench.resume(None) == ["a", "b"]
+    assert sorted(bench.claimed()) == jobs
+
+
+def test_with_no_queue_at_all_it_is_the_default_one(bench: Bench) -> None:
+    assert bench.pause(None) == ["default"]
+    bench.add()
+    assert bench.claim() == []
+
+
+def test_what_runs_may_end(bench: Bench) -> None:
+    job = bench.add()
+    lease = bench.claim_one(job)
+    bench.pause()
+    assert bench.end(lease) == "succeeded"
+
+
+def test_jobs_that_fall_due_wait_for_the_queue_as_well(bench: Bench) -> None:
+    job = bench.add(due_at=START + 1)
+    bench.pause()
+    bench.tick(2)
+    assert bench.claim() == []
+    assert not bench.store.claimable(bench.now)
+    bench.resume()
+    assert bench.claimed() == [job]
+
+
+def test_the_queue_says_that_it_is_paused(bench: Bench) -> None:
+    bench.pause("a")
+    bench.add(queue="b")
+    assert {queue.name: queue.paused for queue in bench.store.queues()} == {"a": True, "b": False}
