@@ -50,6 +50,7 @@ endif
 define install
 	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet) -e '$(1)'
 	@$(BIN)/python -m compileall -q queue_core mcp_server
+	@for verb in add hook; do env -u PYTHONDONTWRITEBYTECODE $(BIN)/runq $$verb --help >/dev/null; done
 	@touch $@
 endef
 

@@ -1,5 +1,6 @@
 """The agents' face: a thin MCP server. No SQL, no state logic, no command is run here.
 
-`stdio` serves one client, `session` holds the queue that it works on, `tools`, `resources` and `prompts`
-are what it sees, `feed` tells it of changes, `schemas` keeps all of that small.
+`stdio` serves one client, `session` holds the queue that it works on; `tools` (published by `catalogue`),
+`resources` and `prompts` are what the client sees, `watching` tells it of changes. `schemas` keeps the tools
+small, `replies`, `text` and `wording` what they say.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 USAGE = """runq-mcp
@@ -31,12 +30,14 @@ def main() -> None:
 
 
 def _serve() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="runq-mcp: %(message)s")
+    from mcp_server.logs import log_to_home_too, log_to_stderr
+
+    log_to_stderr()
     from mcp_server.server import make_server
     from mcp_server.session import Session
     from mcp_server.stdio import run_stdio
 
-    server, bus = make_server(Session())
+    server, bus = make_server(Session(on_open=log_to_home_too))
     run_stdio(server, changes=bus)
 
 

@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from mcp_server.text import clean, escaped
+from mcp_server.wording import for_agents
 
 View = dict[str, Any]
 
 TAIL = 1200  # characters of output in a job's own reply; `output` gives more
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_].*?(?:\x1b\\|$)|[@-Z\\-_])", re.S
-)
+SHORT_TAIL = 400  # and where there are several jobs
+MOST_WORDS, LONGEST_WORD = 40, 300  # of an argv that is shown
+MOST_SHOWN = 20  # jobs of a bulk, queues of a status
 _SUMMARY = ("id", "state", "queue", "name", "argv", "attempt", "exit_code", "error", "scheduled_at", "finished_at")
 _JOB = (
     *("id", "state", "waiting_for", "queue", "priority", "name", "argv", "cwd", "attempt", "max_attempts"),
     *("outcome", "exit_code", "signal", "error", "created_at", "scheduled_at", "started_at", "finished_at", "meta"),
 )
+_ENDED = ("id", "state", "waiting_for", "outcome", "exit_code", "signal", "error")
 _ATTEMPT = ("claim", "outcome", "exit_code", "signal", "error", "finished_at")
 
 
 def job(view: View) -> View:
     """One job: what has a value, the attempts if there were several, the end of its output."""
-    reply = without_nulls({key: view[key] for key in _JOB if key in view})
+    reply = _chosen(view, _JOB)
     if len(view["attempts"]) > 1:
-        reply["attempts"] = [without_nulls({key: one[key] for key in _ATTEMPT}) for one in view["attempts"][-5:]]
-    tail = clean(view["output_tail"])
-    if tail:
-        reply["output_tail"] = tail if len(tail) <= TAIL else "…" + tail[-TAIL:]
-    if reply.get("priority") == "normal":
-        del reply["priority"]
-    return reply
+        reply["attempts"] = [_chosen(one, _ATTEMPT) for one in view["attempts"][-5:]]
+    return reply | _output_tail(view, TAIL)
+
+
+def ended(view: View) -> View:
+    """One of several jobs that were waited for."""
+    return _chosen(view, _ENDED) | _output_tail(view, SHORT_TAIL)
 
 
 def summary(view: View) -> View:
     """A job as a line of a list."""
-    return without_nulls({key: view[key] for key in _SUMMARY})
+    return _chosen(view, _SUMMARY)
+
+
+def full(view: View) -> View:
+    """Everything that may be shown of a job, in words for agents."""
+    return without_nulls(_worded(view) | {"output_tail": clean(view["output_tail"])})
 
 
 def status(view: View) -> View:
     """The queue at a glance: states and queues that have something in them."""
     counts = {state: n for state, n in view["counts"].items() if n}
-    health = without_nulls(view["health"])
-    reply = {"counts": counts, "worker": view["worker"], "health": health}
-    if len(view["queues"]) > 1 or any(queue["paused"] for queue in view["queues"].values()):
-        reply["queues"] = {name: _queue(queue) for name, queue in list(view["queues"].items())[:20]}
+    reply: View = {"counts": counts, "worker": view["worker"], "health": health(view["health"])}
+    queues: Mapping[str, View] = view["queues"]
+    if len(queues) > 1 or any(queue["paused"] for queue in queues.values()):
+        reply["queues"] = {name: _queue(queue) for name, queue in list(queues.items())[:MOST_SHOWN]}
+    if len(queues) > MOST_SHOWN:
+        reply["note"] = f"{len(queues) - MOST_SHOWN} more queues"
     return reply
+
+
+def health(view: View) -> View:
+    """How full the queue is, and what needs attention."""
+    return without_nulls({**view, "problems": [for_agents(problem) for problem in view["problems"]]})
+
+
+def moved(pairs: Iterable[tuple[int, Any]]) -> View:
+    """Jobs with the state that each is in now; of many, the first ones and how many there are of each state."""
+    jobs: list[View] = [{"id": job_id, "state": state} for job_id, state in pairs]
+    reply: View = {"jobs": jobs[:MOST_SHOWN]}
+    if len(jobs) > MOST_SHOWN:
+        reply["counts"] = counted(one["state"] for one in jobs)
+    if any(one["state"] == "held" for one in jobs):
+        reply["next"] = "the user's rules do not cover those that are held: ask the user to approve them in a terminal"
+    return reply
+
+
+def counted(states: Iterable[str]) -> dict[str, int]:
+    """How many there are of each state."""
+    counts: dict[str, int] = {}
+    for state in states:
+        counts[state] = counts.get(state, 0) + 1
+    return counts
 
 
 def _queue(view: View) -> View:
@@ -53,32 +87,41 @@ def _queue(view: View) -> View:
     return {key: value for key, value in view.items() if value and key not in quiet}
 
 
+def _chosen(view: View, keys: Sequence[str]) -> View:
+    """What has a value and is not what one would think anyway."""
+    chosen = without_nulls({key: view[key] for key in keys if key in view})
+    for key, usual in (("queue", "default"), ("priority", "normal")):
+        if chosen.get(key) == usual:
+            del chosen[key]
+    if "argv" in chosen:
+        chosen["argv"] = _shortened(chosen["argv"])
+    return _worded(chosen)
+
+
+def _worded(view: View) -> View:
+    """A hook fills file names into jobs, and a file's name can hide text from people as well as output can."""
+    worded = {key: escaped(value) if isinstance(value, str) else value for key, value in view.items()}
+    if worded.get("waiting_for"):
+        worded["waiting_for"] = for_agents(worded["waiting_for"])
+    if "argv" in worded:
+        worded["argv"] = [escaped(word) for word in worded["argv"]]
+    if "meta" in worded:
+        worded["meta"] = {escaped(key): escaped(value) for key, value in worded["meta"].items()}
+    return worded
+
+
+def _shortened(argv: Sequence[str]) -> list[str]:
+    words = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "…" for word in argv[:MOST_WORDS]]
+    return words if len(argv) <= MOST_WORDS else [*words, f"… {len(argv) - MOST_WORDS} more"]
+
+
+def _output_tail(view: View, longest: int) -> View:
+    tail = clean(view["output_tail"])
+    if not tail:
+        return {}
+    return {"output_tail": tail if len(tail) <= longest else "…" + tail[-longest:]}
+
+
 def without_nulls(view: View) -> View:
     """The same without what says nothing: null, empty texts, lists and objects."""
     return {key: value for key, value in view.items() if value is not None and value not in ("", [], {})}
-
-
-def clean(text: str) -> str:
-    """Output as text that a model may read: no control sequences, no invisible characters.
-
-    What a command writes is untrusted: terminal escapes hide text from people, and format characters
-    (Unicode Cc and Cf) hide it in plain sight.
-    """
-    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(character for character in text if character in "\n\t" or _visible(character))
-
-
-def _visible(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cf")
-
-
-def grep(text: str, pattern: str) -> str:
-    """The lines that hold a text (no pattern language: it could take for ever on a hostile output)."""
-    return "\n".join(line for line in text.splitlines() if pattern in line)
-
-
-def moved(pairs: list[tuple[int, Any]]) -> list[View]:
-    """Jobs with the state that each is in now."""
-    return [{"id": job_id, "state": state} for job_id, state in pairs]

@@ -20,7 +20,7 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 __all__ = ["make_tool", "slim_schema"]
 
@@ -42,11 +42,13 @@ def make_tool(
     description: str | None = None,
     meta: dict[str, Any] | None = None,
     expected_errors: tuple[type[Exception], ...] = (),
+    wording: Callable[[str], str] = str,
 ) -> Tool:
     """A tool for `MCPServer(tools=[...])` from a function that returns a JSON-ready dict without nulls.
 
     The model is told the message of a `ToolError`, and of the `expected_errors` (classes whose messages are
-    written for the caller). Anything else becomes one generic sentence, with the traceback in the log.
+    written for the caller), as `wording` puts it. Anything else becomes one generic sentence, with the
+    traceback in the log.
     """
     made = Tool.from_function(
         fn,
@@ -67,6 +69,7 @@ def make_tool(
             parameters=parameters,
         ),
         expected_errors=expected_errors,
+        wording=wording,
     )
 
 
@@ -137,6 +140,7 @@ class _PlainSpokenTool(Tool):
     """A tool whose errors say what to do next, without the SDK's prefix."""
 
     expected_errors: tuple[type[Exception], ...] = ()
+    wording: Callable[[str], str] = Field(default=str, exclude=True)
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         try:
@@ -147,12 +151,17 @@ class _PlainSpokenTool(Tool):
                 # From pydantic's own error, for which the SDK logs the arguments' names without their values.
                 raise ToolError(str(cause)) from cause.__cause__
             if isinstance(cause, self.expected_errors):
-                raise ToolError(str(cause)) from cause
+                raise ToolError(_sentence(self.wording(str(cause)))) from cause
             # The SDK logs this class with the traceback of its cause.
             raise UnexpectedToolError(f"`{self.name}` failed inside runq; `runq logs` shows why.") from cause
         except ToolError as error:
             # "Error executing tool X: " stands before a deliberate message; the bare message is the cause's.
             raise ToolError(str(error.__cause__ or error)) from error.__cause__
+
+
+def _sentence(text: str) -> str:
+    """Errors begin in lower case behind a command's name; a model gets them alone."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 # -- schemas ---------------------------------------------------------------------------------------------
@@ -181,7 +190,7 @@ def _is_idle(keyword: str, value: Any) -> bool:
         case "title":
             return True
         case "default":
-            return value is None
+            return value is None or value is False
         case "items":
             return value == {}
         case "additionalProperties":

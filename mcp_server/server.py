@@ -7,10 +7,11 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
+from mcp_server.catalogue import make_tools
 from mcp_server.prompts import add_prompts
-from mcp_server.resources import add_resources, publish_changes
+from mcp_server.resources import Contents, add_resources
 from mcp_server.session import Session
-from mcp_server.tools import make_tools
+from mcp_server.watching import Subscriptions
 from queue_core.version import VERSION
 
 INSTRUCTIONS = (
@@ -25,16 +26,19 @@ INSTRUCTIONS = (
 def make_server(session: Session) -> tuple[MCPServer[Session], InMemorySubscriptionBus]:
     """The server over one session, and the bus on which it announces changes."""
     bus = InMemorySubscriptionBus()
+    contents = Contents(session)
+    subscriptions = Subscriptions(session, contents, bus)
     server: MCPServer[Any] = MCPServer(
         "runq",
         title="runq: durable command queue",
         instructions=INSTRUCTIONS,
         version=VERSION,
         tools=make_tools(session),
-        lifespan=lambda _: publish_changes(session, bus),
+        lifespan=subscriptions.lifespan,
         subscriptions=bus,
+        middleware=[subscriptions.middleware],
         log_level="WARNING",
     )
-    add_resources(server, session)
+    add_resources(server, contents)
     add_prompts(server, session)
     return server, bus

@@ -143,7 +143,8 @@ def _check_number(name: str, value: float | None, *, least: float) -> None:
     if value is None:
         return
     if value != value or value < least or value > 1e11:
-        raise InvalidJob(f"{name} is at least {least:g} and finite, not {value:g}")
+        shown = f"{value:g}" if isinstance(value, float) or -1e15 < value < 1e15 else "that many"
+        raise InvalidJob(f"{name} is at least {least:g} and finite, not {shown}")
 
 
 def _check_locks(locks: Iterable[tuple[str, int]]) -> None:

@@ -8,6 +8,7 @@ process_queue()
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from anyio.from_thread import BlockingPortal
+
     from queue_core.model import Origin, Receipt
     from queue_core.views import View
     from queue_core.worker.loop import Worker
 
+START_TIMEOUT = 30.0  # seconds for a worker to say that it is ready
+
+_opening = _thread.allocate_lock()
 _queue: Queue | None = None
 _running: _RunningWorker | None = None
 
@@ -31,9 +37,10 @@ _running: _RunningWorker | None = None
 def get_queue() -> Queue:
     """This process's queue, opened when it is first asked for."""
     global _queue
-    if _queue is None:
-        _queue = Queue.open(group_commit=True)
-    return _queue
+    with _opening:  # a second queue would commit beside the first, not with it
+        if _queue is None:
+            _queue = Queue.open(group_commit=True)
+        return _queue
 
 
 def enqueue(command: str | Sequence[str], *, silent: bool | None = None, **fields: Any) -> Receipt:
@@ -78,10 +85,18 @@ def start_worker(*, parallelism: int | None = None, threshold: int = 1) -> bool:
     global _running
     if _running is not None and _running.lives():
         return True
-    if get_status()["health"]["pending"] < threshold and not get_queue().has_backlog():
+    if _work_waiting(get_queue()) < threshold:
         return False
     _running = _RunningWorker(get_queue(), parallelism)
     return True
+
+
+def _work_waiting(queue: Queue) -> int:
+    """Jobs that wait, in the queue or in the spool, and commands that a dead worker left."""
+    from queue_core import recovery, spool
+
+    left = recovery.orphans(queue.store, queue.home, queue.host)
+    return queue.status_view()["health"]["pending"] + len(spool.pending(queue.home)) + len(left)
 
 
 def stop_worker(*, now: bool = False, timeout: float = 60.0) -> bool:
@@ -106,7 +121,8 @@ def get_worker() -> Worker | None:
 def reset() -> None:
     """Stop the worker at once and forget the queue: for tests. What was accepted stays in its home."""
     global _queue
-    stop_worker(now=True)
+    if not stop_worker(now=True):
+        raise WorkerError("the worker does not leave: a command or a keeper is stopped; end those first")
     if _queue is not None:
         _queue.close()
         _queue = None
@@ -118,7 +134,7 @@ def _origin() -> Origin:
 
 
 class _RunningWorker:
-    """A worker in a thread with an event loop of its own."""
+    """A worker in a thread with an event loop of its own. The program's end does not wait for it."""
 
     def __init__(self, queue: Queue, parallelism: int | None) -> None:
         import threading
@@ -127,24 +143,33 @@ class _RunningWorker:
 
         self._ready = threading.Event()
         self._error: BaseException | None = None
+        self._portal: BlockingPortal | None = None
         self.worker = Worker(queue, Options(parallelism=parallelism), on_ready=self._ready.set)
-        self._thread: threading.Thread = threading.Thread(target=self._run, name="runq-worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="runq-worker", daemon=True)
         self._thread.start()
-        self._ready.wait(30)
+        if not self._ready.wait(START_TIMEOUT):
+            raise WorkerError(f"the worker did not start within {START_TIMEOUT:g} s; see `runq logs`")
         if self._error is not None:
             raise WorkerError(f"the worker did not start: {self._error}") from self._error
 
     def _run(self) -> None:
-        from anyio.from_thread import start_blocking_portal
+        import logging
+
+        import anyio
 
         try:
-            with start_blocking_portal() as portal:
-                self._portal = portal
-                portal.call(self.worker.run)
-        except BaseException as error:  # noqa: BLE001 - told to whoever started it
+            anyio.run(self._work)
+        except Exception as error:
             self._error = error
+            logging.getLogger("runq.worker").error("%s", error)
         finally:
             self._ready.set()
+
+    async def _work(self) -> None:
+        from anyio.from_thread import BlockingPortal
+
+        async with BlockingPortal() as self._portal:
+            await self.worker.run()
 
     def lives(self) -> bool:
         """Whether the worker still works."""
@@ -152,7 +177,10 @@ class _RunningWorker:
 
     def stop(self, *, now: bool, timeout: float) -> bool:
         """Have it leave; whether it has within `timeout` seconds."""
-        if self.lives():
-            self._portal.call(self.worker.change_mode, "stop" if now else "finish")
-            self._thread.join(timeout)
+        if self._portal is not None:
+            try:
+                self._portal.call(self.worker.change_mode, "stop" if now else "finish")
+            except RuntimeError:  # it has just left by itself
+                pass
+        self._thread.join(timeout)
         return not self.lives()

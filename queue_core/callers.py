@@ -25,13 +25,17 @@ def caller_of(environ: Mapping[str, str], *, hook_verb: bool, caller_of_job: Cal
     """The caller of a CLI verb in this environment; inside a queued job, that job's caller."""
     inside = environ.get("RUNQ_JOB_ID")
     if inside:
-        found = caller_of_job(int(inside)) if inside.isdigit() else None
+        found = caller_of_job(int(inside)) if _is_id(inside) else None
         return found or "agent"
     if under_hook(environ):
         return "hook"
     if any(environ.get(mark) for mark in AGENT_MARKS):
         return "agent"
     return "hook" if hook_verb else "person"
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19  # what the database can hold
 
 
 def under_hook(environ: Mapping[str, str]) -> bool:

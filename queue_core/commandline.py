@@ -43,6 +43,9 @@ def _flag(flag: str, value: Any) -> list[str]:
         return []
     if value is True:
         return [flag]
-    text = value if isinstance(value, str) else dumps(value)
+    try:
+        text = value if isinstance(value, str) else dumps(value)
+    except (TypeError, RecursionError):
+        raise InvalidJob(f"{flag} has a value that is no text, number, list or object; give it as a text") from None
     # Joined, a value that starts with `-` cannot be read as another option.
     return [f"{flag}={text}"] if text.startswith("-") else [flag, text]

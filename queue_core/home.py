@@ -61,6 +61,17 @@ class Home(Frozen):
         """The folder of one claim: its record and its output."""
         return f"{self.data}/runs/{job}/{claim}"
 
+    def input(self, job: int, claim: int) -> str:
+        """What a claim's command reads, if the database keeps it: a file for as long as it runs."""
+        return self.run(job, claim) + ".stdin"
+
+    def remove_input(self, job: int, claim: int) -> None:
+        """The command has ended; a file that cannot be removed goes with the job's others."""
+        try:
+            os.unlink(self.input(job, claim))
+        except OSError:
+            pass
+
     def keeper(self, keeper_id: str) -> str:
         return f"{self.data}/keepers/{keeper_id}"
 

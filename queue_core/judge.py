@@ -60,7 +60,7 @@ class Judge:
         return None if decision.verdict == "allowed" else decision.reason
 
     def _decide(self, request: Request, project: str | None) -> Decision:
-        roots = [os.path.realpath(root) for root in (*self._roots, *([project] if project else []))]
+        roots = [os.path.realpath(os.path.expanduser(root)) for root in (*self._roots, *([project] if project else []))]
         decision = decide(request, self._rules, roots=roots, agents=self._agents, resolve=rules.resolve)
         if decision.verdict == "ask" and self._broken:
             return Decision(verdict="ask", reason=f"the rules cannot be read: {self._broken}")

@@ -45,9 +45,7 @@ TRANSITIONS: dict[tuple[JobState, str], tuple[JobState, ...]] = {
 ENTRY_STATES: tuple[JobState, ...] = ("available", "scheduled", "blocked", "held")
 
 
-def next_state(
-    state: JobState, event: str, wanted: JobState | None = None, *, job_id: int | None = None
-) -> JobState:
+def next_state(state: JobState, event: str, wanted: JobState | None = None, *, job_id: int | None = None) -> JobState:
     """The state that `event` leads to; InvalidTransition (which names the job, if given) when the table has none."""
     targets = TRANSITIONS.get((state, event))
     if targets is None or (wanted is not None and wanted not in targets):
@@ -135,3 +133,19 @@ def describe(outcome: Outcome) -> str:
         "timed_out": "ran longer than its time-out",
         "lost": "lost: its keeper or the machine died while it ran",
     }.get(outcome.kind, outcome.kind)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram, as docs/architecture.md shows it."""
+    lines = ["```mermaid", "stateDiagram-v2"]
+    lines += [f"  [*] --> {state}" for state in ENTRY_STATES]
+    for (source, event), targets in TRANSITIONS.items():
+        lines += [f"  {source} --> {target}: {event}" for target in targets]
+    lines += [f"  {state} --> [*]: prune" for state in ENDED]
+    return "\n".join([*lines, "```"])
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(diagram() + "\n")

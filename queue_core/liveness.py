@@ -9,6 +9,8 @@ from queue_core.home import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from queue_core.home import Home
 
 
@@ -16,7 +18,7 @@ def worker_lives(home: Home, worker: str) -> bool:
     """Whether the worker of this id holds its lock. A stopped (SIGSTOP) worker lives."""
     try:
         descriptor = os.open(home.worker_lock(worker), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:  # any other error says nothing of the worker
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -27,19 +29,45 @@ def worker_lives(home: Home, worker: str) -> bool:
     return False
 
 
+def ask_to_leave(home: Home, worker: str, *, now: bool) -> None:
+    """Have a worker leave when it next looks: a file says it, since its pid may be that of somebody's program."""
+    descriptor = os.open(_request(home, worker), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(b"stop" if now else b"finish")
+
+
+def asked_to_leave(home: Home, worker: str) -> Literal["finish", "stop"] | None:
+    """What somebody has asked this worker to do."""
+    try:
+        with open(_request(home, worker), "rb") as file:
+            return "stop" if file.read() == b"stop" else "finish"
+    except FileNotFoundError:
+        return None
+
+
+def forget_worker(home: Home, worker: str) -> None:
+    """Remove what a dead worker left in the home."""
+    for path in (_request(home, worker), home.worker_lock(worker)):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+def _request(home: Home, worker: str) -> str:
+    return home.path("workers", worker + ".leave")
+
+
 class LifeLock:
     """A worker's own proof of life, held until the process ends."""
 
     def __init__(self, home: Home, worker: str) -> None:
         make_folder(home.path("workers"))
-        self._path = home.worker_lock(worker)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._home, self._worker = home, worker
+        self._descriptor = os.open(home.worker_lock(worker), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def release(self) -> None:
         """Stop living: only after nothing is this worker's any more."""
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            pass
+        forget_worker(self._home, self._worker)
         os.close(self._descriptor)

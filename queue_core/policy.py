@@ -112,6 +112,46 @@ NEVER_BY_WILDCARD = frozenset(
         "screen",
         "script",
         "expect",
+        "sort",
+        "rg",
+        "strace",
+        "ltrace",
+        "gdb",
+        "lldb",
+        "flock",
+        "ionice",
+        "chrt",
+        "taskset",
+        "time",
+        "nsenter",
+        "setpriv",
+        "prlimit",
+        "capsh",
+        "bwrap",
+        "firejail",
+        "entr",
+        "run-parts",
+        "start-stop-daemon",
+        "unbuffer",
+        "rbash",
+        "mksh",
+        "ash",
+        "pwsh",
+        "nodejs",
+        "pypy",
+        "luajit",
+        "tclsh",
+        "wish",
+        "guile",
+        "java",
+        "jshell",
+        "m4",
+        "sqlite3",
+        "psql",
+        "mysql",
+        "openssl",
+        "gmake",
+        "ansible",
     ]
 )
 PLACEHOLDERS = ("<int>", "<word>", "<relpath>")
@@ -196,7 +236,8 @@ def _not_covered(rule: Rule, request: Request) -> str | None:
         return f"{os.path.basename(request.program)} runs other programs, so only an exact rule allows it"
     for name in (*request.env, *request.pass_env):
         if name not in rule.env:
-            return f"the rule does not let the variable {name} be set"
+            shown = name.encode("utf-8", "replace").decode()  # the reason is stored as text
+            return f"the rule does not let the variable {shown} be set"
     if request.stdin and not rule.stdin:
         return "the rule does not let input be given"
     return None
@@ -208,8 +249,8 @@ def is_never_by_wildcard(request: Request) -> bool:
 
 
 def _stem(name: str) -> str:
-    """python3.12 is python: names without their version."""
-    return name.rstrip("0123456789.") or name
+    """python3.12 is python, gawk-5.1.0 is gawk: names without their version."""
+    return name.rstrip("0123456789.-") or name
 
 
 def matches(rule: Rule, request: Request, roots: Sequence[str], resolve: Callable[[str], str | None]) -> bool:
@@ -232,15 +273,22 @@ def _fits(token: str, value: str, cwd: str, roots: Sequence[str]) -> bool:
     if token == "<int>":
         return value.isascii() and value.isdigit()
     if token == "<word>":
-        return bool(value) and value[0] != "-" and set(value) <= _WORD
+        return _is_word(value)
     if token == "<relpath>":
         return _is_relative_path(value, cwd, roots)
     return token == value
 
 
+def _is_word(value: str) -> bool:
+    """No option, no folder outside (`..`), no `+ref` (git forces), `:ref` (git deletes), `@file` (of arguments)."""
+    return bool(value) and value[0] not in "-+:@" and bool(value.strip(".")) and set(value) <= _WORD
+
+
 def _is_relative_path(value: str, cwd: str, roots: Sequence[str]) -> bool:
-    if not value or value[0] in "-/~:" or "\n" in value:
+    if not value or value[0] in "-/~" or "\n" in value:
         return False
+    if ":" in value.partition("/")[0]:
+        return False  # an address to git, scp and others: host:path, https://, ext::
     real = os.path.realpath(os.path.join(cwd, value))
     return any(inside(real, root) for root in roots)
 

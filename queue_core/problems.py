@@ -38,9 +38,7 @@ def _dead(by_state: dict[str, int]) -> str | None:
     count = by_state["dead"]
     if not count:
         return None
-    return (
-        f"{count} dead letter{'s' if count > 1 else ''}: `runq dead list` shows why, `runq dead retry --all` runs them again"
-    )
+    return f"{count} dead letter{'s' if count > 1 else ''}: `runq dead list` shows why, `runq dead retry --all` runs them again"
 
 
 def _held(by_state: dict[str, int]) -> str | None:

@@ -45,7 +45,10 @@ def find(name: str, cwd: str, path: str) -> str:
     A name with a slash is taken from `cwd`, as a shell would; others are looked up on `path`.
     """
     if "/" in name:
-        candidate = os.path.normpath(os.path.join(cwd, name))
+        candidate = os.path.join(cwd, name)
+        if ".." in name.split("/"):  # behind a link, `..` is not what it looks like
+            candidate = os.path.join(os.path.realpath(os.path.dirname(candidate)), os.path.basename(candidate))
+        candidate = os.path.normpath(candidate)
         if _executable(candidate):
             return candidate
         if os.path.exists(candidate):

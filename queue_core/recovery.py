@@ -64,6 +64,8 @@ def recover(
     if certain:
         states = store.settle(certain, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
         settled = sum(state is not None for state in states)
+        for one in certain:
+            home.remove_input(one.job, one.claim)
     return Found(settled=settled, adoptable=tuple(adoptable), alone=tuple(alone))
 
 

@@ -25,6 +25,8 @@ def load(path: str) -> tuple[Rule, ...]:
         found = os.stat(path)
     except FileNotFoundError:
         return ()
+    except OSError as error:
+        raise SettingsError(f"{path} could not be read ({error.strerror})") from None
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
         raise SettingsError(f"{path} can be changed by other users, so it is not read; run `chmod 600 {path}`")
     import tomllib
@@ -64,14 +66,28 @@ def _rule(entry: Any, deny: bool, where: str) -> Rule:
     if not is_texts(argv) or not argv:
         raise SettingsError(f'{where} needs argv, a list of texts such as ["git", "status"]')
     check_pattern(argv, where)
+    _check_rest(entry, where)
     return Rule(
         argv=tuple(argv),
         program=entry.get("program"),
         deny=deny,
         reason=entry.get("reason"),
         env=tuple(entry.get("env", ())),
-        stdin=bool(entry.get("stdin", False)),
+        stdin=entry.get("stdin", False),
     )
+
+
+def _check_rest(entry: dict[str, Any], where: str) -> None:
+    """What goes with a pattern: a value of another kind must not widen the rule unnoticed."""
+    if not is_texts(entry.get("env", [])):
+        raise SettingsError(f'{where}: env is a list of texts such as ["CI"]')
+    if not isinstance(entry.get("stdin", False), bool):
+        raise SettingsError(f"{where}: stdin is true or false")
+    if not isinstance(entry.get("reason", ""), str):
+        raise SettingsError(f"{where}: reason is a text")
+    program: Any = entry.get("program", "/")
+    if not isinstance(program, str) or not program.startswith("/"):
+        raise SettingsError(f"{where}: program is the full path of argv's first word")
 
 
 def check_pattern(argv: Sequence[str], where: str) -> None:
@@ -106,18 +122,47 @@ def append(path: str, rule: Rule) -> None:
     """Write one more rule, leaving what the user wrote as it is. The file is 0600, in a 0700 folder."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     load(path)  # a broken file is mended by its writer before anything is added to it
+    added = _to_toml(rule)
+    _refuse_unless_it_fits(path, added)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"{path} could not be written to ({error.strerror}); add the rule by hand:{added}") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(added)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _to_toml(rule: Rule) -> str:
     lines = [f"\n[[{'deny' if rule.deny else 'allow'}]]", f"argv = {_toml_list(rule.argv)}"]
     if rule.program:
         lines.append(f"program = {_toml_text(rule.program)}")
+    if rule.reason:
+        lines.append(f"reason = {_toml_text(rule.reason)}")
     if rule.env:
         lines.append(f"env = {_toml_list(rule.env)}")
     if rule.stdin:
         lines.append("stdin = true")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    return "\n".join(lines) + "\n"
+
+
+def _refuse_unless_it_fits(path: str, added: str) -> None:
+    """UsageError if the file would be broken afterwards: TOML has lists that cannot be added to."""
+    import tomllib
+
+    try:
+        added.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError("the rule holds bytes that are no UTF-8, which the rules file cannot hold") from None
+    before = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8", newline="") as file:
+            before = file.read()
+    try:
+        tomllib.loads(before + added)
+    except tomllib.TOMLDecodeError:
+        raise UsageError(f"{path} has its rules in a form that cannot be added to; add this by hand:{added}") from None
 
 
 def _toml_list(words: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from queue_core import changes, settings
+from queue_core import changes, intake, settings
 from queue_core.errors import NotAllowed, QueueError, QueueFull, StoreBusy, StoreFull, UnknownJob
 from queue_core.home import locate
 from queue_core.sqlite.store import SqliteStore
@@ -98,26 +98,7 @@ class Queue:
 
     def admit(self, admissions: Sequence[Admission]) -> list[Receipt]:
         """Store jobs that have been prepared already, all or none; durable when it returns."""
-        self._refuse_low_disk()
-        receipts = self.store.enqueue(
-            admissions,
-            now=self.clock(),
-            capacity=self.settings.capacity,
-            parallelism=self.settings.parallelism,
-        )
-        if not changes.ring(self.home, "work", "watch"):
-            self.store.leave_tidy()
-        return receipts
-
-    def _refuse_low_disk(self) -> None:
-        """New work waits while the disk is nearly full, so that what is accepted can still be finished."""
-        found = os.statvfs(self.home.data)
-        free = found.f_bavail * found.f_frsize / settings.MIB
-        if free < self.settings.min_free_mb:
-            raise StoreFull(
-                f"only {free:.0f} MiB are free where the queue lives ({self.home.data}), less than "
-                f"`min_free_mb` = {self.settings.min_free_mb:g}; free some space and try again"
-            )
+        return intake.admit(self.store, self.home, self.settings, admissions, self.clock())
 
     def ingest_spool(self) -> int:
         """Take in what hooks had to leave in the spool; how many jobs that were. Each is taken in once."""
@@ -125,10 +106,10 @@ class Queue:
 
         taken = 0
         for path in spool.pending(self.home):
-            admissions = spool.read(path)
-            if not admissions:
-                continue
             try:
+                admissions = spool.read(path)
+                if admissions is None:
+                    continue
                 self.store.enqueue(
                     admissions,
                     now=self.clock(),
@@ -137,6 +118,9 @@ class Queue:
                 )
             except (QueueFull, StoreBusy, StoreFull):
                 break  # it keeps in the spool until there is room
+            except QueueError:  # broken, or what it waits for is gone: it must not hold the others up
+                spool.set_aside(path)
+                continue
             spool.remove(path)
             taken += len(admissions)
         if taken:

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_ENDLESS = float("inf")
+
+
 class Spec(Frozen):
     """One setting: what may be given for it, and what it means (the documentation is made from this)."""
 
     kind: str  # int | number | choice | words | codes | queues
     meaning: str
     least: float | None = None
+    most: float = 1e15
     choices: tuple[str, ...] = ()
     policy: bool = False  # from the user's file alone
     optional: bool = False
@@ -45,7 +49,7 @@ SPECS: dict[str, Spec] = {
     ),
     "backoff_base": Spec(kind="number", least=0, meaning="seconds of the first wait"),
     "backoff_cap": Spec(kind="number", least=0, meaning="seconds of the longest wait"),
-    "jitter": Spec(kind="number", least=0, meaning="share of a wait (0 to 1) that chance may take off"),
+    "jitter": Spec(kind="number", least=0, most=1, meaning="share of a wait (0 to 1) that chance may take off"),
     "permanent_exit_codes": Spec(kind="codes", meaning="exit codes that no retry can cure"),
     "output_cap_mb": Spec(kind="number", least=0.01, meaning="MiB of output kept of one attempt, head and tail"),
     "idle": Spec(kind="number", least=0, meaning="seconds after which a booted worker with nothing to do leaves"),
@@ -84,7 +88,7 @@ def from_file(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             found = tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} could not be read ({error.strerror})") from None
@@ -103,6 +107,11 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         chosen[name] = checked(name, _parsed(spec, text), "RUNQ_" + name.upper())
     return chosen
+
+
+def from_flags(flags: Mapping[str, object]) -> dict[str, Any]:
+    """What the command line, or a program that opens the queue, sets."""
+    return {name: checked(name, value, "--" + name.replace("_", "-")) for name, value in flags.items()}
 
 
 def _parsed(spec: Spec, text: str) -> object:
@@ -134,18 +143,22 @@ def checked(name: str, value: Any, where: str) -> Any:
     if spec.kind == "queues":
         return _checked_queues(value, where)
     wanted = int if spec.kind == "codes" else str
-    if not is_list(value) or not all(isinstance(item, wanted) for item in value):
+    if not is_list(value) or not all(type(item) is wanted for item in value):
         raise SettingsError(f"{where}: {name} is a list of {'numbers' if wanted is int else 'texts'}, not {value!r}")
+    if name == "roots" and not all(root.startswith(("/", "~")) for root in value):
+        raise SettingsError(f"{where}: roots are full paths such as /srv/work or ~/work, not {value!r}")
     return tuple(value)
 
 
 def _checked_number(name: str, spec: Spec, value: Any, where: str) -> int | float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and -_ENDLESS < value < _ENDLESS
     if not number or (spec.kind == "int" and value != int(value)):
         kind = "a whole number" if spec.kind == "int" else "a number"
         raise SettingsError(f"{where}: {name} is {kind}, not {value!r}")
     if spec.least is not None and value < spec.least:
         raise SettingsError(f"{where}: {name} is at least {spec.least:g}, not {value!r}")
+    if value > spec.most:
+        raise SettingsError(f"{where}: {name} is at most {spec.most:g}, not {value!r}")
     return int(value) if spec.kind == "int" else float(value)
 
 
@@ -153,7 +166,7 @@ def _checked_queues(value: Any, where: str) -> dict[str, int]:
     if not is_object(value):
         raise SettingsError(f"{where}: queues is a table of names and numbers, not {value!r}")
     for queue, parallelism in value.items():
-        if not isinstance(parallelism, int) or parallelism < 1:
+        if isinstance(parallelism, bool) or not isinstance(parallelism, int) or not 0 < parallelism < 2**31:
             raise SettingsError(f"{where}: queues.{queue} is a whole number of at least 1, not {parallelism!r}")
     return value
 

@@ -65,7 +65,11 @@ def load(home: Home, environ: Mapping[str, str], **flags: object) -> Settings:
     named = [name for name in environ if name.startswith("RUNQ_") and name not in NOT_SETTINGS]
     if not given and not named and not os.path.exists(home.settings_file):
         return Settings()
-    from queue_core.setting_table import from_environment, from_file  # only when there is something to check
+    from queue_core import setting_table  # only when there is something to check
 
-    chosen: dict[str, Any] = {**from_file(home.settings_file), **from_environment(environ), **given}
+    chosen: dict[str, Any] = {
+        **setting_table.from_file(home.settings_file),
+        **setting_table.from_environment(environ),
+        **setting_table.from_flags(given),
+    }
     return Settings(**chosen, explicit=frozenset(chosen))

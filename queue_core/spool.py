@@ -70,17 +70,28 @@ def read(path: str) -> list[Admission] | None:
     """A submission; None if another process has just taken it. A broken file is set aside, not lost."""
     try:
         with open(path, encoding="ascii") as file:
-            return [_from_dict(item, spool_id(path, index)) for index, item in enumerate(loads(file.read()))]
+            items = loads(file.read())
+        if not is_list(items) or not items:
+            raise ValueError("it holds no jobs")
+        return [_from_dict(item, spool_id(path, index)) for index, item in enumerate(items)]
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
-        os.replace(path, path + ".broken")
+        set_aside(path)
         raise QueueError(f"{path}.broken is no job that this runq can read ({error}); it was set aside") from None
 
 
 def spool_id(path: str, index: int) -> str:
     """What makes one job of a spooled file unique for ever."""
     return f"{os.path.basename(path).removesuffix('.json')}#{index}"
+
+
+def set_aside(path: str) -> None:
+    """Keep what cannot be taken in for a person to look at; `runq health` tells of it."""
+    try:
+        os.replace(path, path + ".broken")
+    except FileNotFoundError:
+        pass  # somebody else was faster
 
 
 def remove(path: str) -> None:
@@ -132,5 +143,9 @@ def _from_dict(fields: dict[str, Any], spool_id: str) -> Admission:
     job["locks"] = tuple((name, capacity) for name, capacity in job["locks"])
     if job["stdin"] is not None:
         job["stdin"] = job["stdin"].encode("latin-1")
-    parts: dict[str, Any] = {"job": NewJob(**job), "origin": Origin(**fields["origin"]), "retry": Retry(**fields["retry"])}
+    parts: dict[str, Any] = {
+        "job": NewJob(**job),
+        "origin": Origin(**fields["origin"]),
+        "retry": Retry(**fields["retry"]),
+    }
     return Admission(**{**fields, **parts, "spool_id": spool_id})

@@ -8,6 +8,7 @@ from queue_core.keeper.ending import end_orphan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket as sockets
     from collections.abc import Collection
 
     from queue_core.model import Orphan
@@ -18,22 +19,42 @@ PATIENCE = 5.0  # seconds for a keeper to answer
 
 def stop_claims(queue: Queue, ids: Collection[int]) -> None:
     """Begin the end of these running jobs' commands, and settle those whose worker is dead."""
-    wanted = [claim for claim in queue.store.running(queue.host) if claim.job in ids]
-    for claim in wanted:
-        _stop_one(queue, claim)
+    by_keeper: dict[str, list[Orphan]] = {}
+    for claim in queue.store.running(queue.host):
+        if claim.job in ids:
+            by_keeper.setdefault(claim.keeper, []).append(claim)
+    for keeper, claims in by_keeper.items():
+        if not _keeper_took(queue.home.keeper(keeper), claims):
+            for one in claims:
+                end_alone(queue, (one.job, one.claim), keeper, one.token)
     queue.recover()
 
 
-def _stop_one(queue: Queue, claim: Orphan) -> None:
-    """TERM, CONT, grace, KILL: the keeper's work; an orphaned session is ended by ourselves."""
+def _keeper_took(keeper_dir: str, claims: Collection[Orphan]) -> bool:
+    """Ask a keeper to end all of these: TERM, CONT, grace, KILL. False if it is gone.
+
+    One that does not answer in time is stopped or overloaded; what was sent lies in its socket.
+    """
     try:
-        protocol.ask(queue.home.keeper(claim.keeper), protocol.end((claim.job, claim.claim), "cancelled"), PATIENCE)
-    except KeeperError:
-        end_alone(queue, (claim.job, claim.claim), claim.keeper, claim.token)
+        with protocol.connect(keeper_dir, PATIENCE) as connection:
+            asked = [protocol.encode(protocol.end((one.job, one.claim), "cancelled")) for one in claims]
+            connection.sendall(b"".join(asked))
+            _hear(connection, len(claims))
+    except protocol.KeeperGone:
+        return False
+    except (KeeperError, OSError):
+        return protocol.alive(keeper_dir)
+    return True
 
 
-def end_alone(queue: Queue, claim: protocol.Claim, keeper: str, token: str | None = None) -> None:
-    """End a command that lives on without its keeper; nothing happens to any other."""
+def _hear(connection: sockets.socket, replies: int) -> None:
+    lines = protocol.Lines()
+    while replies > 0 and (data := connection.recv(65536)):
+        replies -= len(lines.feed(data))
+
+
+def end_alone(queue: Queue, claim: protocol.Claim, keeper: str, token: str | None) -> None:
+    """End a command that lives on without its keeper; nothing happens to any other. Blocks until it is over."""
     what, record = verdict.look(queue.home.run(*claim), queue.home.keeper(keeper))
     if what == verdict.ALONE and record is not None and record.start is not None:
         end_orphan(record.start, token, queue.settings.grace)

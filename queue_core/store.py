@@ -29,13 +29,20 @@ if TYPE_CHECKING:
     Moved = list[tuple[int, JobState]]
     MayRun = Callable[[Job], str | None]  # why a job may not run after all, or None
 
-    class Store(Protocol):
-        """Times are seconds since the epoch and are given, never read."""
+    class Inlet(Protocol):
+        """The part of a store through which jobs go in."""
 
-        # writes
         def enqueue(
             self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int
         ) -> list[Receipt]: ...
+        def leave_tidy(self) -> None:
+            """Whatever is worth doing after a write when nobody else is there."""
+            ...
+
+    class Store(Inlet, Protocol):
+        """Times are seconds since the epoch and are given, never read."""
+
+        # writes
         def exchange(
             self,
             settlements: Sequence[Settlement],
@@ -87,7 +94,9 @@ if TYPE_CHECKING:
         def deregister(self, worker: str) -> None: ...
         def leave_if_idle(self, worker: str, *, now: float) -> bool: ...
         def forget_workers(self, workers: Sequence[str]) -> None: ...
-        def take_over(self, claims: Sequence[tuple[int, int, str]], worker: str) -> list[tuple[int, int]]: ...
+        def take_over(self, orphans: Sequence[Orphan], worker: str) -> list[tuple[int, int]]:
+            """Make dead workers' claims this worker's, unless another took them first; those that it got."""
+            ...
 
         # reads
         def job(self, job_id: int) -> Job | None: ...
@@ -104,8 +113,4 @@ if TYPE_CHECKING:
         def caller_of(self, job_id: int) -> Caller | None: ...
         def states_of(self, ids: Sequence[int]) -> dict[int, JobState]: ...
         def nth_newest_end(self, keep: int) -> float | None: ...
-        def leave_tidy(self) -> None:
-            """Whatever is worth doing after a write when nobody else is there."""
-            ...
-
         def close(self) -> None: ...

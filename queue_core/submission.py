@@ -74,7 +74,7 @@ def _rest(given: Mapping[str, Any]) -> dict[str, Any]:
     if "at" in given:
         made["at"] = time_of(given["at"])
     if "stdin" in given:
-        made["stdin"] = _checked("stdin", given["stdin"], str, "a text").encode("utf-8", "surrogateescape")
+        made["stdin"] = _bytes("stdin", given["stdin"])
     for name in ("env", "meta"):
         if name in given:
             made[name] = _pairs(name, given[name])
@@ -99,15 +99,15 @@ def _argv(given: Mapping[str, Any]) -> tuple[str, ...]:
 def lock(word: str) -> tuple[str, int]:
     """NAME or NAME=CAPACITY."""
     name, _, capacity = word.partition("=")
-    if capacity and not (capacity.isascii() and capacity.isdigit()):
-        raise InvalidJob(f"a lock is NAME or NAME=CAPACITY, not {word!r}")
+    if capacity and not _is_number(capacity):
+        raise InvalidJob(f"a lock is NAME or NAME=CAPACITY, not {_shown(word)}")
     return name, int(capacity or 1)
 
 
 def time_of(value: Any) -> float:
     """Seconds since the epoch from a number, or from an ISO 8601 time (local, unless it names an offset)."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _float("at", value)
     text = _text("at", value)
     try:
         return float(text)
@@ -134,7 +134,26 @@ def _checked(name: str, value: Any, kind: type, what: str) -> Any:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidJob(f"{name} is a number of seconds, not {_shown(value)}")
-    return float(value)
+    return _float(name, value)
+
+
+def _float(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise InvalidJob(f"{name} is a number of seconds, not {_shown(value)}") from None
+
+
+def _bytes(name: str, value: Any) -> bytes:
+    """A text as bytes; those that were no UTF-8 when it was read are themselves again."""
+    try:
+        return _text(name, value).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidJob(f"{name} holds half a surrogate pair, which is no text; remove it") from None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 def _whole(name: str, value: Any) -> int:
@@ -160,7 +179,8 @@ def _ids(name: str, value: Any) -> tuple[int | str, ...]:
     for item in value if is_list(value) else [value]:
         if isinstance(item, bool) or not isinstance(item, (int, str)):
             raise InvalidJob(f"{name} is a list of job ids, not {_shown(value)}")
-        number = int(item) if isinstance(item, int) or (item.isascii() and item.isdigit()) else None
+        digits = isinstance(item, str) and item.isascii() and item.isdigit()
+        number = int(item[:20]) if digits else item if isinstance(item, int) else None
         if number is not None and not 0 < number < 2**63:
             raise InvalidJob(f"{name} holds job ids, which are positive whole numbers, not {_shown(item)}")
         found.append(item if number is None else number)
@@ -168,5 +188,5 @@ def _ids(name: str, value: Any) -> tuple[int | str, ...]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = "a number of thousands of digits" if isinstance(value, int) and abs(value) > 1 << 9999 else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -52,11 +52,15 @@ class Frozen:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is a frozen value")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is a frozen value")
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash(repr(sorted(self.__dict__.items())))
+        # Mappings cannot be hashed: they only take part in equality.
+        return hash(tuple([value for value in self.__dict__.values() if not isinstance(value, dict)]))
 
     def __repr__(self) -> str:
         shown: list[str] = []

@@ -22,8 +22,8 @@ def rfc3339(seconds: float | None) -> str | None:
     """Seconds since the epoch as an RFC 3339 time in UTC, to the millisecond."""
     if seconds is None:
         return None
-    whole = int(seconds // 1)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int((seconds - whole) * 1000):03d}Z"
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milliseconds:03d}Z"
 
 
 def text_of(output: bytes) -> str:

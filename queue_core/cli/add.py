@@ -1,4 +1,4 @@
-"""`runq add` and `runq hook`: the fast way into the queue. Nothing heavy is imported here."""
+"""`runq add`, and what `runq hook` shares with it: the fast way into the queue. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from queue_core import settings as settings_module
 from queue_core.admission import prepare
 from queue_core.callers import caller_of, origin_of, under_hook
-from queue_core.cli.options import JSON, Given, Option, Verb
-from queue_core.errors import InvalidJob, StoreError, UsageError
+from queue_core.cli.options import JSON, Given, Option, Verb, job_id
+from queue_core.errors import StoreError, UsageError
 from queue_core.home import locate
+from queue_core.intake import admit
 from queue_core.model import BACKOFFS, PRIORITIES, NewJob
-from queue_core.service import Queue
-from queue_core.sqlite.store import SqliteStore
+from queue_core.sqlite.inlet import SqliteInlet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 
     from queue_core.home import Home
     from queue_core.model import Caller, Origin, Receipt
-    from queue_core.settings import Settings
 
 HOOK_PATIENCE = 0.4  # seconds; a hook has one in all
 PATIENCE = 10.0
 
-_JOB_OPTIONS = (
+JOB_OPTIONS = (
     Option(name="queue", metavar="Q", help="the queue (default: default)"),
     Option(name="priority", metavar="P", choices=PRIORITIES, help="critical, high, normal or low"),
     Option(name="sequential", help="run alone: nothing of its queue beside it, order kept"),
@@ -58,22 +57,13 @@ VERBS = {
         name="add",
         summary="Queue a command. Prints the job's id; when it has, the job survives kill -9 and power loss.",
         options=(
-            *_JOB_OPTIONS,
+            *JOB_OPTIONS,
             Option(name="file", metavar="FILE|-", help="one JSON object, or JSON lines: all or none"),
         ),
         command=True,
         example="runq add --priority high --retries 1 -- make test\n"
         "runq add --after 7 --cwd ~/site -- ./deploy.sh\n"
         "runq add --file jobs.jsonl",
-    ),
-    "hook": Verb(
-        name="hook",
-        summary="Queue a command from a client's hook: its JSON on stdin fills {placeholders}. Silent, done in time.",
-        options=_JOB_OPTIONS,
-        command=True,
-        more="{session_id}, {tool_input.file_path}: what the hook's JSON says there, always as one argument.\n"
-        "--stdin - hands the JSON itself to the command.",
-        example="runq hook --queue capture -- my-notes capture --session {session_id}",
     ),
 }
 
@@ -82,33 +72,14 @@ def run_add(given: Given) -> int:
     """`runq add`."""
     environ = os.environ
     home = locate(environ)
-    caller = _caller(environ, home, hook_verb=False)
-    jobs = _jobs_of_file(given) if given.get("file") is not None else [_job(given, given.command or (), None)]
-    receipts = _submit(jobs, origin_of(environ, caller), environ, home, os.getcwd())
+    caller = caller_here(environ, home, hook_verb=False)
+    jobs = _jobs_of_file(given) if given.get("file") is not None else [job_of(given, given.command or (), None)]
+    receipts = submit(jobs, origin_of(environ, caller), environ, home, os.getcwd())
     silent = given.get("silent") or under_hook(environ)
-    return _done(given, receipts, jobs, silent=bool(silent))
+    return done(given, receipts, jobs, silent=bool(silent))
 
 
-def run_hook(given: Given) -> int:
-    """`runq hook`: exit 0 or 1, never 2, which would block the client's turn."""
-    environ = os.environ
-    try:
-        home = locate(environ)
-        caller = _caller(environ, home, hook_verb=True)
-        raw, payload = _payload()
-        job = _hook_job(given, raw, payload)
-        session = payload.get("session_id")
-        origin = origin_of(environ, caller, session=session if isinstance(session, str) else None)
-        folder = payload.get("cwd")
-        folder = folder if isinstance(folder, str) and os.path.isdir(folder) else os.getcwd()
-        receipts = _submit([job], origin, environ, home, folder)
-    except (UsageError, InvalidJob) as error:
-        sys.stderr.write(f"runq: {error}\n")
-        return 1
-    return _done(given, receipts, [job], silent=not given.get("json"))
-
-
-def _submit(
+def submit(
     jobs: Sequence[NewJob], origin: Origin, environ: Mapping[str, str], home: Home, folder: str
 ) -> list[Receipt]:
     """Store jobs; a hook's go to the spool when the database cannot take them in time (no receipts then)."""
@@ -116,7 +87,8 @@ def _submit(
     admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=time.time())
     hook = origin.caller == "hook"
     try:
-        return _queue(home, chosen, environ, HOOK_PATIENCE if hook else PATIENCE).admit(admissions)
+        inlet = SqliteInlet(home, HOOK_PATIENCE if hook else PATIENCE)
+        return admit(inlet, home, chosen, admissions, time.time())
     except StoreError:
         if not hook:
             raise
@@ -128,18 +100,16 @@ def _submit(
         return []
 
 
-def _queue(home: Home, chosen: Settings, environ: Mapping[str, str], patience: float) -> Queue:
-    return Queue(SqliteStore(home, patience=patience), home, chosen, environ)
-
-
-def _caller(environ: Mapping[str, str], home: Home, *, hook_verb: bool) -> Caller:
+def caller_here(environ: Mapping[str, str], home: Home, *, hook_verb: bool) -> Caller:
     def of_job(job_id: int) -> Caller | None:
+        from queue_core.sqlite.store import SqliteStore
+
         return SqliteStore(home).caller_of(job_id)
 
     return caller_of(environ, hook_verb=hook_verb, caller_of_job=of_job)
 
 
-def _job(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
+def job_of(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
     """The job that the options ask for."""
     values = dict(given.values)
     stdin_path = None
@@ -149,7 +119,7 @@ def _job(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
     elif source is not None:
         stdin, stdin_path = None, os.path.abspath(os.path.expanduser(source))
     made: dict[str, Any] = {
-        key: tuple(value) if type(value) is list else value
+        key: tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType]
         for key, value in values.items()
         if key
         not in (
@@ -168,32 +138,15 @@ def _job(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
     }
     for key in ("after", "after_any", "after_failure"):
         if key in values:
-            made[key] = tuple(_needed(text) for text in values[key])
+            made[key] = tuple(job_id(text) for text in values[key])
     for key in ("env", "meta"):
         if key in values:
             made[key] = dict(_pair(key, text) for text in values[key])
     if "lock" in values or "at" in values or "on_dead" in values:
-        made.update(_rarer(values))
+        from queue_core.cli.rarer import rarer
+
+        made.update(rarer(values))
     return NewJob(argv=argv, stdin=stdin, stdin_path=stdin_path, **made)
-
-
-def _rarer(values: Mapping[str, Any]) -> dict[str, Any]:
-    from queue_core.submission import lock, time_of
-
-    made: dict[str, Any] = {}
-    if "lock" in values:
-        made["locks"] = tuple(lock(text) for text in values["lock"])
-    if "at" in values:
-        made["at"] = time_of(values["at"])
-    if "on_dead" in values:
-        made["on_dead"] = _json_argv(values["on_dead"])
-    return made
-
-
-def _needed(text: str) -> int:
-    from queue_core.cli.options import job_id
-
-    return job_id(text)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:
@@ -201,19 +154,6 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     if not equals or not name:
         raise UsageError(f"--{option} takes NAME=VALUE, not {text!r}")
     return name, value
-
-
-def _json_argv(text: str) -> tuple[str, ...]:
-    from queue_core.fastjson import loads
-    from queue_core.shapes import is_texts
-
-    try:
-        words: Any = loads(text)
-    except ValueError:
-        words = None
-    if not is_texts(words) or not words:
-        raise UsageError(f'--on-dead takes a JSON list of texts such as \'["notify", "failed"]\', not {text!r}')
-    return tuple(words)
 
 
 def _jobs_of_file(given: Given) -> list[NewJob]:
@@ -225,76 +165,14 @@ def _jobs_of_file(given: Given) -> list[NewJob]:
     return read_jobs(given.get("file"))
 
 
-def _payload() -> tuple[bytes, dict[str, Any]]:
-    """The hook's JSON; none is fine when a person types the command."""
-    from queue_core.fastjson import loads
-    from queue_core.shapes import is_object
-
-    raw = b"" if sys.stdin.isatty() else _read_within(0.5)
-    try:
-        payload: Any = loads(raw.decode("utf-8", "replace")) if raw.strip() else {}
-    except ValueError as error:
-        raise InvalidJob(f"the hook's input is not valid JSON ({error}); nothing was queued") from None
-    if not is_object(payload):
-        raise InvalidJob("the hook's input is JSON, but no object; nothing was queued")
-    return raw, payload
-
-
-def _read_within(seconds: float) -> bytes:
-    """Standard input until its end, or until nothing comes for so long: a hook must not hang."""
-    import select
-
-    poll = select.poll()
-    poll.register(0, select.POLLIN)
-    chunks: list[bytes] = []
-    while poll.poll(int(seconds * 1000)):
-        chunk = os.read(0, 1 << 20)
-        if not chunk:
-            break
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _hook_job(given: Given, raw: bytes, payload: Mapping[str, Any]) -> NewJob:
-    from queue_core.template import fill
-
-    return _job(given, fill(given.command or (), payload), raw)
-
-
-def _done(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob], *, silent: bool) -> int:
+def done(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob], *, silent: bool) -> int:
     if not silent:
-        _say(given, receipts, jobs)
+        if given.get("json") or sys.stdout.isatty() or any(one.state == "held" for one in receipts) or not receipts:
+            from queue_core.cli.receipts import say
+
+            say(given, receipts, jobs)
+        else:
+            sys.stdout.write("".join([f"{one.id}\n" for one in receipts]))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # committed: the interpreter's tidying up would only cost 2 ms
-
-
-def _say(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob]) -> None:
-    if given.get("json"):
-        from queue_core.fastjson import dumps
-
-        shown = [{"id": one.id, "state": one.state, "existing": one.existing} for one in receipts]
-        sys.stdout.write(dumps(shown[0] if given.get("file") is None and shown else shown) + "\n")
-        return
-    if not receipts:
-        sys.stderr.write(
-            "The queue is busy: the job is in the spool, and queued as soon as the queue can be written to.\n"
-        )
-    for receipt, job in zip(receipts, jobs, strict=False):  # fewer, when they went to the spool
-        if sys.stdout.isatty():
-            sys.stdout.write(_sentence(receipt, job) + "\n")
-        else:
-            sys.stdout.write(f"{receipt.id}\n")
-            if receipt.state == "held":
-                sys.stderr.write(_sentence(receipt, job) + "\n")
-
-
-def _sentence(receipt: Receipt, job: NewJob) -> str:
-    from queue_core.cli.text import quoted
-
-    command = quoted(job.argv)
-    if receipt.existing:
-        return f"Job {receipt.id} with the same unique key is {receipt.state}; nothing was added."
-    if receipt.state == "held":
-        return f"Job {receipt.id} waits for a person's approval: runq approve {receipt.id} ({command})"
-    return f"Queued job {receipt.id} ({receipt.state}): {command}. `runq status {receipt.id}` tells how it goes."

@@ -31,7 +31,7 @@ VERBS = {
     "approve": _verb(
         "approve",
         "Let held jobs run: those of agents that no rule of yours covers. A person's alone.",
-        "runq status 7\nrunq approve 7",
+        "runq approve 7\nrunq list --state held",
         more=_ALL_OR_NONE,
     ),
     "reject": _verb("reject", "Refuse held jobs for good. A person's alone.", "runq reject 7", more=_ALL_OR_NONE),

@@ -58,10 +58,11 @@ def run_demo(given: Given) -> int:
     return 0
 
 
-def _cause(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _cause(group: BaseExceptionGroup[BaseException]) -> QueueError:
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _cause(first)  # pyright: ignore[reportUnknownArgumentType]
+    return first if isinstance(first, QueueError) else DemoFailed(f"the demo's session broke off: {first}")
 
 
 class Story:
@@ -123,8 +124,7 @@ class Story:
 
     async def _replay(self, client: Client) -> None:
         self._heading("4. The cause is mended; the agent replays it, a person approves: agents run what you allow.")
-        with open(os.path.join(self._project, "settings.txt"), "w", encoding="utf-8") as file:
-            file.write("the settings are back")
+        self._write(os.path.join(self._project, "settings.txt"), "the settings are back")
         reply = await self._call(client, "dead_letter_retry", job_ids=[2])
         self._tell(f"agent: dead_letter_retry 2 -> {reply['jobs'][0]['state']}")
         self._check(reply["jobs"][0]["state"] == "held", "an agent's replay went past the rules")
@@ -145,8 +145,7 @@ class Story:
             os.kill(pid, signal.SIGKILL)
         self._tell(f"killed processes {', '.join(map(str, killed))}; the command does not notice")
         await self._eventually("the worker is gone", lambda: not self._worker_pids())
-        with open(go, "w", encoding="utf-8"):
-            pass
+        self._write(go, "")
 
     async def _second_session(self) -> None:
         self._heading("6. The next session picks up the command's true end.")
@@ -154,8 +153,7 @@ class Story:
             job = await self._job_when(client, 3, "dead")
             self._tell(f"job 3 exit code {job['exit_code']}: {job['output_tail'].strip()}")
             self._check(job["exit_code"] == 7, "the true exit code was lost")
-            with open(os.path.join(self._folder, "runs.txt"), encoding="utf-8") as file:
-                times = len(file.readlines())
+            times = self._lines(os.path.join(self._folder, "runs.txt"))
             self._check(times == 1, f"the command ran {times} times")
             self._tell("it ran once; with retries 0 its failure is a dead letter, not a second run")
 
@@ -217,6 +215,14 @@ class Story:
                 return found
             await anyio.sleep(0.02)
         raise DemoFailed(f"the demo waited {PATIENCE:.0f} s in vain until {what}; `runq doctor` may tell why")
+
+    def _write(self, path: str, text: str) -> None:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def _lines(self, path: str) -> int:
+        with open(path, encoding="utf-8") as file:
+            return len(file.readlines())
 
     def _worker_pids(self) -> list[int]:
         return self._json("status")["worker"]["pids"]

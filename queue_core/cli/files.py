@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from queue_core.errors import InvalidJob, UsageError
+from queue_core.fastjson import loads
 from queue_core.shapes import is_object
 from queue_core.submission import new_job
 
@@ -20,7 +20,7 @@ def read_jobs(source: str) -> list[NewJob]:
     whole = _one_object(text)
     if whole is not None:
         return [new_job(whole)]
-    jobs = [_line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    jobs = [_line(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not jobs:
         raise InvalidJob(f'{source} holds no jobs; write one JSON object a line, such as {{"argv": ["true"]}}')
     return jobs
@@ -45,7 +45,7 @@ def _one_object(text: str) -> dict[str, Any] | None:
     if "\n" not in text.strip():
         return None
     try:
-        found: Any = json.loads(text)
+        found: Any = loads(text)
     except ValueError:
         return None
     return found if is_object(found) else None
@@ -53,7 +53,7 @@ def _one_object(text: str) -> dict[str, Any] | None:
 
 def _line(number: int, line: str) -> NewJob:
     try:
-        fields: Any = json.loads(line)
+        fields: Any = loads(line)
     except ValueError as error:
         raise InvalidJob(f"line {number} is not valid JSON ({error}); nothing of the file was stored") from None
     if not is_object(fields):

@@ -6,7 +6,7 @@ import os
 
 from queue_core.cli.context import at_most_one, on_terminal, opened, settle_leftovers, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
-from queue_core.cli.text import columns, quoted, result
+from queue_core.cli.text import columns, lines_of, quoted, result
 from queue_core.errors import UsageError
 from queue_core.health import EXIT_CODES
 from queue_core.model import STATES, Filter
@@ -180,5 +180,5 @@ def _job_lines(job: View) -> Iterator[str]:
     for number, attempt in enumerate(job["attempts"], 1):
         ended = (attempt["started_at"], attempt["finished_at"], attempt["output_bytes"], attempt["error"])
         yield columns("attempt", number, result(attempt), *ended)
-    for line in job["output_tail"].splitlines():
+    for line in lines_of(job["output_tail"]):
         yield columns("output", line)

@@ -1,128 +1,21 @@
-"""`runq VERB ...`: finds the verb's module, runs it, turns errors into one sentence and an exit code."""
+"""The console script `runq`. It loads as little as it can before it knows what is wanted."""
 
 from __future__ import annotations
 
 import sys
 
-from queue_core.errors import QueueError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import ModuleType
-
-# verb -> (module, what it does); a module's `VERBS[verb]` has the options, and `run_<verb>` does it.
-VERBS: dict[str, tuple[str, str]] = {
-    "add": ("add", "queue a command"),
-    "hook": ("add", "queue a command from a client's hook (its JSON on stdin fills the template)"),
-    "status": ("look", "the queue at a glance, or one job in full"),
-    "list": ("look", "jobs, newest first"),
-    "health": ("look", "how full the queue is, and what needs attention"),
-    "output": ("output", "what a job's command wrote"),
-    "wait": ("wait", "wait until jobs have ended"),
-    "cancel": ("control", "cancel waiting jobs, stop running ones"),
-    "approve": ("control", "let held jobs run"),
-    "reject": ("control", "refuse held jobs"),
-    "pin": ("control", "spare jobs from pruning"),
-    "unpin": ("control", "let pruning have jobs again"),
-    "pause": ("control", "hand out nothing of a queue, or of all"),
-    "resume": ("control", "hand out a queue's jobs again"),
-    "dead": ("dead", "the dead letters: list, retry, discard"),
-    "work": ("work", "run queued commands here (a worker)"),
-    "process-queue": ("work", "run what is there, then end: work --until-empty"),
-    "allow": ("rules", "let agents run exactly this command"),
-    "rules": ("rules", "what agents may run"),
-    "prune": ("admin", "forget jobs that ended long ago"),
-    "logs": ("admin", "what servers and workers did"),
-    "doctor": ("admin", "check the installation, and name what is wrong"),
-    "demo": ("demo", "see the whole thing work, in a folder of its own"),
-}
+FAST_VERBS = ("add", "hook")
 
 
 def main() -> int:
-    """The console script. Exit codes: 0 fine, 1 the thing asked for failed, 2 usage."""
+    """Run `runq` with the process's arguments. Exit codes: 0 fine, 1 the thing asked for failed, 2 usage."""
+    if sys.argv[1:2] and sys.argv[1] in FAST_VERBS:
+        from queue_core.cli import bundle
+
+        bundle.load(sys.argv[1])
+    from queue_core.cli.dispatch import run
+
     return run(sys.argv[1:])
-
-
-def run(arguments: list[str]) -> int:
-    """Run one verb. In a client's hook nothing exits with 2, which would block the client's turn."""
-    code = _guarded(arguments)
-    return 1 if code == 2 and _is_hook(arguments) else code
-
-
-def _is_hook(arguments: list[str]) -> bool:
-    import os
-
-    from queue_core.callers import under_hook
-
-    return arguments[:1] == ["hook"] or under_hook(os.environ)
-
-
-def _guarded(arguments: list[str]) -> int:
-    """Run one verb; every error is a sentence on stderr."""
-    from queue_core.cli.options import HelpWanted
-
-    try:
-        return _dispatch(arguments)
-    except HelpWanted as help_wanted:
-        sys.stdout.write(f"{help_wanted}\n")
-        return 0
-    except QueueError as error:
-        sys.stderr.write(f"runq: {error}\n")
-        return error.exit_code
-    except BrokenPipeError:
-        _close_stdout()
-        return 0
-    except KeyboardInterrupt:
-        return 130
-
-
-def _dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
-        sys.stdout.write(overview() + "\n")
-        return 0
-    verb = arguments[0]
-    if verb == "--version":
-        from queue_core.version import VERSION
-
-        sys.stdout.write(f"runq {VERSION}\n")
-        return 0
-    if verb not in VERBS:
-        sys.stderr.write(f"runq: there is no verb `{verb}`{_nearest(verb)}; `runq --help` lists them\n")
-        return 2
-    from queue_core.cli.options import parse
-
-    module = _load(VERBS[verb][0])
-    name = verb.replace("-", "_")
-    return getattr(module, f"run_{name}")(parse(module.VERBS[verb], arguments[1:]))
-
-
-def _load(name: str) -> ModuleType:
-    """The module of a verb, without importlib's machinery."""
-    return getattr(__import__(f"queue_core.cli.{name}").cli, name)
-
-
-def overview() -> str:
-    """All verbs, a line each."""
-    width = max(len(verb) for verb in VERBS)
-    lines = ["runq: a durable queue of command lines for AI agents", ""]
-    lines += [f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items()]
-    lines += ["", "`runq VERB --help` shows a verb's options and an example.", "", "Example:"]
-    lines += ["  runq add -- make test", "  runq process-queue"]
-    return "\n".join(lines)
-
-
-def _nearest(verb: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(verb, VERBS, n=1)
-    return f" (did you mean `{near[0]}`?)" if near else ""
-
-
-def _close_stdout() -> None:
-    """The reader has gone; nothing more may be written, not even at exit."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

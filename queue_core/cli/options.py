@@ -56,7 +56,11 @@ JSON = Option(name="json", help="one JSON document on stdout")
 
 
 class HelpWanted(Exception):
-    """`--help` was among the arguments; the message is the help text."""
+    """`--help` was among the arguments of this verb."""
+
+    def __init__(self, verb: Verb) -> None:
+        super().__init__(verb.name)
+        self.verb = verb
 
 
 def parse(verb: Verb, arguments: Sequence[str]) -> Given:
@@ -71,7 +75,7 @@ def parse(verb: Verb, arguments: Sequence[str]) -> Given:
         if word == "--":
             return _given(verb, values, operands, arguments[at:])
         if word in ("--help", "-h"):
-            raise HelpWanted(help_text(verb))
+            raise HelpWanted(verb)
         if word[:2] != "--":
             if word[:1] == "-" and len(word) > 1 and not word[1:2].isdigit():
                 raise _unknown(verb, word)
@@ -135,22 +139,3 @@ def job_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
         raise UsageError(f"a job's id is a positive whole number, not {text!r}; `runq list` shows the ids")
     return int(text)
-
-
-def help_text(verb: Verb) -> str:
-    """What a verb does, its options, and an example."""
-    command = " -- PROGRAM [ARG...]" if verb.command else ""
-    options = " [options]" if verb.options else ""
-    operands = f" {verb.operands}" if verb.operands else ""
-    lines = [f"runq {verb.name}{options}{operands}{command}", "", verb.summary, ""]
-    shown = [(f"--{option.name}" + (f" {option.metavar}" if option.metavar else ""), option) for option in verb.options]
-    width = min(max((len(left) for left, _ in shown), default=0), 30)
-    for left, option in shown:
-        lines.append(f"  {left:<{width}}  {option.help}{' (repeatable)' if option.many else ''}")
-    if verb.options:
-        lines.append("")
-    if verb.more:
-        lines += [verb.more, ""]
-    lines.append("Example:")
-    lines += [f"  {line}" for line in verb.example.splitlines()]
-    return "\n".join(lines)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from queue_core.cli.text import duration, number_of, printable, quoted, readable, result, size
+from queue_core.cli.text import duration, lines_of, number_of, printable, quoted, readable, result, size
 from queue_core.environment import CAPTURED
 from queue_core.model import WAITING
 from queue_core.views import folder_of
@@ -250,7 +250,7 @@ def _attempt(attempt: View) -> tuple[str, ...]:
 
 
 def _print_tail(out: Console, job: View) -> None:
-    lines = [readable(line) for line in job["output_tail"].splitlines() if line.strip()]
+    lines = [readable(line) for line in lines_of(job["output_tail"]) if line.strip()]
     if not lines:
         return
     more = " (`runq output` shows all of it)" if len(lines) > TAIL_LINES else ""

@@ -44,6 +44,11 @@ def readable(line: str) -> str:
     return printable(re.sub(_CONTROL_SEQUENCE, "", last).replace("\t", "    "))
 
 
+def lines_of(output: str) -> list[str]:
+    """The lines of an output; unlike `splitlines`, only a newline ends one."""
+    return output.removesuffix("\n").split("\n") if output else []
+
+
 def quoted(argv: Sequence[str]) -> str:
     """A command as it could be typed, in one line."""
     return " ".join(_word(argument) for argument in argv)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING
 
+from queue_core import changes
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.errors import UsageError, WorkerError
+from queue_core.liveness import ask_to_leave, worker_lives
 from queue_core.service import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queue_core.changes import Bell
     from queue_core.worker.loop import Settled, Worker
 
 _OPTIONS = (
@@ -37,7 +37,8 @@ VERBS = {
     ),
     "process-queue": Verb(
         name="process-queue",
-        summary="Run what is there, then end: nothing claimable, nothing running. Waits for no backoff, says what remains.",
+        summary="Run what is there, then end: nothing claimable, nothing running. Waits for no backoff,\n"
+        "says what remains.",
         options=_OPTIONS,
         example="runq process-queue",
     ),
@@ -139,12 +140,17 @@ class _Display:
 
 
 def _write_line(settled: Settled) -> None:
-    sys.stdout.write(f"{settled.job}\t{settled.state or 'lost lease'}\t{settled.outcome}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{settled.job}\t{settled.state or 'lost lease'}\t{settled.outcome}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough; the work goes on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _to_do(queue: Queue) -> int:
-    counts = queue.status_view()["counts"]
+    from queue_core import views
+
+    counts = views.counts(queue.store.queues())
     return counts["available"] + counts["scheduled"] + counts["running"]
 
 
@@ -166,38 +172,37 @@ def _say_end(queue: Queue, tally: Tally, given: Given, *, until_empty: bool) -> 
 
 
 def _stop(*, now: bool) -> int:
-    """Signal this host's workers and wait until they have left."""
+    """Ask this host's workers to leave, and wait until they have."""
     queue = Queue.open()
-    pids = set(queue.live_workers().values())
-    if not pids:
+    here = _of_this_host(queue)
+    if not here:
         sys.stderr.write("No worker is up.\n")
         return 0
-    for pid in pids:
-        _signal(pid, signal.SIGQUIT if now else signal.SIGTERM)
-    if _have_left(queue, pids):
-        sys.stderr.write(f"{len(pids)} worker{'s have' if len(pids) > 1 else ' has'} left.\n")
+    for worker in here:
+        ask_to_leave(queue.home, worker, now=now)
+    changes.ring(queue.home, "work")
+    if _have_left(queue, here):
+        sys.stderr.write(f"{len(here)} worker{'s have' if len(here) > 1 else ' has'} left.\n")
         return 0
     raise WorkerError("workers still wait for their running commands; `runq work --stop --now` ends those")
 
 
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        raise WorkerError(f"the worker {pid} belongs to another user; stop it there") from None
+def _of_this_host(queue: Queue) -> set[str]:
+    """The ids of the workers that live here."""
+    return {
+        worker.id
+        for worker in queue.store.workers()
+        if worker.host == queue.host and worker_lives(queue.home, worker.id)
+    }
 
 
-def _have_left(queue: Queue, pids: set[int]) -> bool:
-    from queue_core.changes import Bell
-
-    bell = Bell(queue.home, "watch")
+def _have_left(queue: Queue, asked: set[str]) -> bool:
+    bell = changes.Bell(queue.home, "watch")
     try:
         give_up = time.monotonic() + STOP_PATIENCE
         while time.monotonic() < give_up:
             bell.clear()
-            if not pids & set(queue.live_workers().values()):
+            if not any(worker_lives(queue.home, worker) for worker in asked):
                 return True
             _wait_for_ring(bell, 0.5)
     finally:
@@ -205,7 +210,7 @@ def _have_left(queue: Queue, pids: set[int]) -> bool:
     return False
 
 
-def _wait_for_ring(bell: Bell, seconds: float) -> None:
+def _wait_for_ring(bell: changes.Bell, seconds: float) -> None:
     import select
 
     select.select([bell], [], [], seconds)

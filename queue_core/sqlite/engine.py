@@ -53,8 +53,8 @@ class Database:
         """Run one function in one durable transaction; when this returns, the change survives power loss."""
         with locked(self.home.write_lock, self.patience):
             self._verify_identity()
-            begin(self.connection)
             try:
+                begin(self.connection)
                 self._verify_version()
                 result = change(self.connection, *args, **kwargs)
                 self.connection.execute("COMMIT")
@@ -114,14 +114,17 @@ class Database:
         from queue_core.sqlite.migrations import migrate
 
         with locked(self.home.write_lock, self.patience):
-            self.connection.execute("PRAGMA journal_mode = WAL")
-            begin(self.connection)
             try:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+                begin(self.connection)
                 migrate(self.connection, APPLICATION_ID)
                 self.connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 self._roll_back()
-                raise
+                translated = translate(error, self.home)
+                if translated is None:
+                    raise
+                raise translated from error
 
 
 def connect(home: Home, *, patience: float = BUSY_TIMEOUT, check_thread: bool = False) -> sqlite3.Connection:

@@ -194,7 +194,8 @@ def claimable(now: float) -> Read[bool]:
         return True
     due = yield (
         "SELECT 1 FROM jobs INDEXED BY jobs_scheduled JOIN queues ON queues.name = jobs.queue"
-        " WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0 LIMIT 1",
+        " WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0"
+        " AND queues.barred = 0 AND queues.running < queues.slots LIMIT 1",
         (now,),
     )
     return bool(due)

@@ -216,8 +216,8 @@ class SqliteStore:
     def forget_workers(self, workers: Sequence[str]) -> None:
         self._worker("forget", workers)
 
-    def take_over(self, claims: Sequence[tuple[int, int, str]], worker: str) -> list[tuple[int, int]]:
-        return self._worker("take_over", claims, worker)
+    def take_over(self, orphans: Sequence[Orphan], worker: str) -> list[tuple[int, int]]:
+        return self._worker("take_over", orphans, worker)
 
     def _worker(self, verb: str, *args: Any, **kwargs: Any) -> Any:
         from queue_core.sqlite import workers

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from queue_core.sqlite.claim import promote_due
+from queue_core.sqlite import reads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-_READY = (
-    "SELECT 1 FROM queues INDEXED BY queues_ready"
-    " WHERE paused = 0 AND barred = 0 AND ready > 0 AND running < slots LIMIT 1"
-)
+    from queue_core.model import Orphan
 
 
 def register(
@@ -48,8 +45,7 @@ def leave_if_idle(tx: sqlite3.Connection, worker: str, *, now: float) -> bool:
 
     A job that arrives a moment later finds no worker registered, and its server boots one.
     """
-    promote_due(tx, now)
-    if tx.execute(_READY).fetchone():
+    if reads.run(tx, reads.claimable(now)):
         return False
     deregister(tx, worker)
     return True
@@ -80,14 +76,15 @@ def forget(tx: sqlite3.Connection, workers: Sequence[str]) -> None:
     tx.executemany("DELETE FROM workers WHERE id = ?", [(worker,) for worker in workers])
 
 
-def take_over(tx: sqlite3.Connection, claims: Sequence[tuple[int, int, str]], worker: str) -> list[tuple[int, int]]:
-    """Make these claims (job, claim, token) this worker's; those that are no longer running are left out."""
+def take_over(tx: sqlite3.Connection, orphans: Sequence[Orphan], worker: str) -> list[tuple[int, int]]:
+    """Make these claims this worker's; those that have ended, or that another worker took first, are left out."""
     taken: list[tuple[int, int]] = []
-    for job, claim, token in claims:
+    for one in orphans:
         cursor = tx.execute(
-            "UPDATE jobs SET worker = ? WHERE id = ? AND claim = ? AND lease_token = ? AND state = 'running'",
-            (worker, job, claim, token),
+            "UPDATE jobs SET worker = ?"
+            " WHERE id = ? AND claim = ? AND lease_token = ? AND worker = ? AND state = 'running'",
+            (worker, one.job, one.claim, one.token, one.worker),
         )
         if cursor.rowcount:
-            taken.append((job, claim))
+            taken.append((one.job, one.claim))
     return taken

@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 import anyio.to_thread
@@ -36,9 +36,13 @@ _CODE = "import sys; sys.path.append(sys.argv.pop(1)); from queue_core.worker.ma
 class Booted:
     """A worker process and the pipe that tells it that this process lives."""
 
+    _outlived: ClassVar[set[subprocess.Popen[bytes]]] = set()  # let go while they lived; still to be reaped
+
     def __init__(self, process: subprocess.Popen[bytes], pipe: int) -> None:
         self._process = process
         self._pipe = pipe
+        for other in [other for other in self._outlived if other.poll() is not None]:
+            self._outlived.discard(other)
 
     @property
     def pid(self) -> int:
@@ -53,6 +57,18 @@ class Booted:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
+        if self.lives():
+            self._outlived.add(self._process)
+
+    def give_up(self) -> None:
+        """End a worker that did not come up; what it may have begun is whole all the same."""
+        self._process.kill()
+        self._process.wait()
+        self.let_go()
+
+    def failed(self) -> bool:
+        """Whether it ended with an error of its own; one that was killed has not failed."""
+        return (self._process.poll() or 0) > 0
 
 
 def boot(environ: Mapping[str, str], *, booted_by: str) -> Booted:
@@ -81,7 +97,7 @@ def boot(environ: Mapping[str, str], *, booted_by: str) -> Booted:
     booted = Booted(process, ours)
     answer = _first_words(heard)
     if answer != "ready":
-        booted.let_go()
+        booted.give_up()
         raise WorkerError(f"the worker did not start: {answer or 'it said nothing; see `runq logs`'}")
     return booted
 
@@ -89,9 +105,11 @@ def boot(environ: Mapping[str, str], *, booted_by: str) -> Booted:
 def _first_words(descriptor: int) -> str:
     import select
 
+    poll = select.poll()  # `select.select` knows no descriptor above 1023
+    poll.register(descriptor, select.POLLIN)
     try:
-        readable, _, _ = select.select([descriptor], [], [], START_TIMEOUT)
-        return os.read(descriptor, 4096).decode("utf-8", "replace").strip() if readable else ""
+        spoke = poll.poll(START_TIMEOUT * 1000)
+        return os.read(descriptor, 4096).decode("utf-8", "replace").strip() if spoke else ""
     finally:
         os.close(descriptor)
 
@@ -113,29 +131,35 @@ class Booter:
     async def run(self) -> None:
         """Look until cancelled. Nothing that goes wrong here ends the server."""
         await anyio.sleep(FIRST_LOOK)
+        try:
+            while True:
+                try:
+                    await self._keep_looking()
+                except (QueueError, OSError) as error:
+                    log.warning("%s", error)
+                    # No ring cuts this short: a worker that fails rings as it leaves.
+                    await anyio.sleep(self._pause())
+        finally:
+            for booted in self._booted:
+                booted.let_go()
+
+    async def _keep_looking(self) -> None:
+        """Look, boot a worker if one is needed, wait for a reason to look again; until something goes wrong."""
         bell = changes.Bell(self._queue.home, "work")
         try:
             while True:
                 bell.clear()
-                wait = await self._look()
-                with anyio.move_on_after(wait):
+                if await anyio.to_thread.run_sync(self._is_needed):
+                    self._booted.append(await self._boot())
+                with anyio.move_on_after(await anyio.to_thread.run_sync(self._until_due)):
                     await anyio.wait_readable(bell)
         finally:
             bell.close()
 
-    async def _look(self) -> float:
-        """Boot a worker if one is needed; seconds until the next look at the latest."""
-        try:
-            needed = await anyio.to_thread.run_sync(self._is_needed)
-            if needed:
-                self._booted.append(await self._boot())
-            self._failures = 0
-            return await anyio.to_thread.run_sync(self._until_due)
-        except QueueError as error:
-            log.warning("%s", error)
-            first, longest = FAILED_PAUSE
-            self._failures += 1
-            return min(first * 2**self._failures, longest)
+    def _pause(self) -> float:
+        first, longest = FAILED_PAUSE
+        self._failures += 1
+        return min(first * 2 ** min(self._failures - 1, 10), longest)
 
     async def _boot(self) -> Booted:
         # Not abandoned when the server is told to leave: what has been started must not lose its pipe unseen.
@@ -144,7 +168,14 @@ class Booter:
         return booted
 
     def _is_needed(self) -> bool:
-        self._booted = [booted for booted in self._booted if booted.lives()]
+        ended = [booted for booted in self._booted if not booted.lives()]
+        self._booted = [booted for booted in self._booted if booted not in ended]
+        for booted in ended:
+            booted.let_go()  # its end of the pipe is gone, ours is a descriptor that would stay
+        if any(booted.failed() for booted in ended):
+            raise WorkerError("a worker has failed; `runq logs` says why")
+        if ended or self._booted:
+            self._failures = 0
         return not self._queue.live_workers(claiming=True) and self._queue.has_backlog()
 
     def _until_due(self) -> float:

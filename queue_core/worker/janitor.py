@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,77 +13,96 @@ import anyio.to_thread
 from queue_core import spool
 from queue_core.errors import QueueError
 from queue_core.keeper import protocol
-from queue_core.liveness import worker_lives
+from queue_core.liveness import forget_worker, worker_lives
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from queue_core.model import Orphan
     from queue_core.service import Queue
 
 log = logging.getLogger("runq.janitor")
 
+T = TypeVar("T")
+
 ROUND = 5.0  # seconds between looks at what dead workers left
-PRUNE_EVERY = 3600.0  # seconds
+PRUNE_EVERY = 3600.0  # seconds, counted over all workers: many live for a minute only
 
 
 class Janitor:
     """Recovers, ingests, prunes. Several of them, one a worker, do no harm to each other."""
 
-    def __init__(self, queue: Queue, adopt: Callable[[Sequence[Orphan]], Awaitable[None]]) -> None:
+    def __init__(self, queue: Queue, adopt: Callable[[Sequence[Orphan]], None]) -> None:
         self._queue = queue
         self._adopt = adopt
-        self._pruned_at = time.monotonic()
+        self._seen_dead: set[str] = set()  # keepers, in the last round
 
     async def run(self) -> None:
         """Make a round every few seconds, until cancelled."""
         while True:
             await anyio.sleep(ROUND)
             await self.round()
+            await _attempt(self._prune_if_due)
 
     async def round(self) -> None:
-        """One round; what fails now is tried again in the next."""
-        try:
-            await anyio.to_thread.run_sync(self._queue.ingest_spool)
-            found = await anyio.to_thread.run_sync(self._queue.recover)
-            if found.adoptable or found.alone:
-                await self._adopt([*found.adoptable, *found.alone])
-            await anyio.to_thread.run_sync(self._tidy)
-        except QueueError as error:
-            log.warning("%s", error)
+        """One round; what fails now is tried again in the next, and keeps nothing else from being done."""
+        await _attempt(self._queue.ingest_spool)
+        found = await _attempt(self._queue.recover)
+        if found and (found.adoptable or found.alone):
+            self._adopt([*found.adoptable, *found.alone])
+        await _attempt(self._tidy)
 
     def _tidy(self) -> None:
+        spool.keep_ballast(self._queue.home)
         self._forget_dead_workers()
         self._remove_dead_keepers()
-        if time.monotonic() - self._pruned_at > PRUNE_EVERY:
-            self._pruned_at = time.monotonic()
-            gone = self._queue.prune()
-            log.info("pruned %d jobs", gone)
-            spool.keep_ballast(self._queue.home)
+
+    def _prune_if_due(self) -> None:
+        home, now = self._queue.home, self._queue.clock()
+        stamp = home.path("pruned")
+        if 0 <= now - _written(stamp) < PRUNE_EVERY:
+            return
+        os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.utime(stamp, (now, now))  # first, so that of several workers one prunes
+        log.info("pruned %d jobs", self._queue.prune())
 
     def _forget_dead_workers(self) -> None:
         """Rows of workers that are gone and whose claims are all settled or taken over."""
         store, home = self._queue.store, self._queue.home
-        owners = {claim.worker for claim in store.running()}
-        gone = [
-            worker.id
-            for worker in store.workers()
-            if worker.host == self._queue.host and worker.id not in owners and not worker_lives(home, worker.id)
-        ]
+        rows = [worker.id for worker in store.workers() if worker.host == self._queue.host]
+        dead = [worker for worker in rows if not worker_lives(home, worker)]
+        owners = {claim.worker for claim in store.running()} if dead else set[str]()
+        gone = [worker for worker in dead if worker not in owners]
         if gone:
             store.forget_workers(gone)
             for worker in gone:
-                _unlink(home.worker_lock(worker))
+                forget_worker(home, worker)
 
     def _remove_dead_keepers(self) -> None:
-        """Folders of keepers that are gone and that no running claim names (its boot id would be missed)."""
+        """Folders of keepers that are gone and that no running claim names (their boot id would be missed).
+
+        Only what was dead in the last round too: a claim for a keeper that has just died may be about to commit.
+        """
         home = self._queue.home
-        needed = {claim.keeper for claim in self._queue.store.running()}
-        for name in _names(home.path("keepers")):
-            folder = home.keeper(name)
-            settled_in = os.path.exists(os.path.join(folder, protocol.LOCK))
-            if name not in needed and settled_in and not protocol.alive(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+        dead = {name for name in _names(home.path("keepers")) if _is_dead(home.keeper(name))}
+        needed = {claim.keeper for claim in self._queue.store.running()} if dead else set[str]()
+        for name in (dead & self._seen_dead) - needed:
+            shutil.rmtree(home.keeper(name), ignore_errors=True)
+        self._seen_dead = dead
+
+
+async def _attempt(step: Callable[[], T]) -> T | None:
+    """Do a step that may block; None, and a line in the log, when it fails."""
+    try:
+        return await anyio.to_thread.run_sync(step)
+    except (QueueError, OSError) as error:
+        log.warning("%s", error)
+        return None
+
+
+def _is_dead(keeper_dir: str) -> bool:
+    """Whether a keeper has been up (it notes the boot when it has its lock) and is no more."""
+    return os.path.exists(os.path.join(keeper_dir, protocol.BOOT)) and not protocol.alive(keeper_dir)
 
 
 def _names(folder: str) -> list[str]:
@@ -94,8 +112,9 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _unlink(path: str) -> None:
+def _written(path: str) -> float:
+    """When a file was written, in seconds since the epoch; 0 if there is none."""
     try:
-        os.unlink(path)
+        return os.stat(path).st_mtime
     except FileNotFoundError:
-        pass
+        return 0.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from queue_core.errors import KeeperError
 from queue_core.keeper import protocol
+from queue_core.worker.groups import task_group
 
 if TYPE_CHECKING:
     import socket
@@ -17,16 +19,24 @@ if TYPE_CHECKING:
 
     from queue_core.keeper.protocol import Claim, Message
 
+log = logging.getLogger("runq.worker")
+
 
 class KeeperLink:
-    """One keeper as a worker sees it. `claims` are those of this worker's that run under it."""
+    """One keeper as a worker sees it. `claims` are those of this worker's that run under it.
+
+    Asking never waits: what a stopped keeper does not read is kept here, so that it holds up nobody else.
+    """
 
     def __init__(self, keeper: str, stream: SocketStream) -> None:
         self.keeper = keeper
         self.claims: set[Claim] = set()
         self.open = True
         self._stream = stream
-        self._sending = anyio.Lock()
+        self._scope = anyio.CancelScope()
+        self._unsent = bytearray()
+        self._more = anyio.Event()
+        self._told_to_end: set[Claim] = set()
 
     @classmethod
     async def over(cls, keeper: str, connection: socket.socket) -> KeeperLink:
@@ -34,38 +44,65 @@ class KeeperLink:
         connection.setblocking(False)
         return cls(keeper, await anyio.abc.UNIXSocketStream.from_socket(connection))
 
-    async def spawn(self, requests: Sequence[dict[str, Any]]) -> None:
-        """Ask for commands; a keeper that is gone shows in `receive`, never here."""
+    def spawn(self, requests: Sequence[dict[str, Any]]) -> None:
+        """Ask for commands. One message each: a keeper refuses a line that is too long with all that is in it."""
         self.claims.update((request["job"], request["claim"]) for request in requests)
-        await self._send(protocol.spawn(list(requests)))
+        for request in requests:
+            self._send(protocol.spawn([request]))
 
-    async def watch(self, claims: Sequence[Claim]) -> None:
+    def watch(self, claims: Sequence[Claim]) -> None:
         """Ask to be told the ends of claims that another worker started."""
         self.claims.update(claims)
-        await self._send(protocol.watch(claims))
+        self._send(protocol.watch(claims))
 
-    async def end(self, claim: Claim, reason: str) -> None:
-        """Begin the end of a running command: TERM, CONT, grace, KILL."""
-        await self._send(protocol.end(claim, reason))
+    def end(self, claim: Claim, reason: str) -> None:
+        """Begin the end of a running command: TERM, CONT, grace, KILL. Once is enough."""
+        if claim not in self._told_to_end:
+            self._told_to_end.add(claim)
+            self._send(protocol.end(claim, reason))
 
-    async def _send(self, message: Message) -> None:
+    def over_with(self, claim: Claim) -> None:
+        """Nothing more is to be said of this claim."""
+        self.claims.discard(claim)
+        self._told_to_end.discard(claim)
+
+    def let_go(self) -> None:
+        """Hang up: the keeper leaves when its last command has ended."""
+        self._scope.cancel()
+
+    def _send(self, message: Message) -> None:
+        self._unsent += protocol.encode(message)
+        self._more.set()
+
+    async def serve(self, heard: Callable[[KeeperLink, Message], None]) -> None:
+        """Send what is asked and hand every message to `heard`, until the keeper is gone or let go."""
         try:
-            async with self._sending:
-                await self._stream.send(protocol.encode(message))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            with self._scope:
+                async with task_group() as tasks:
+                    tasks.start_soon(self._write)
+                    await self._read(heard)
+        finally:
             self.open = False
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
 
-    async def receive(self, heard: Callable[[KeeperLink, Message], None]) -> None:
-        """Hand every message to `heard` until the keeper is gone."""
+    async def _read(self, heard: Callable[[KeeperLink, Message], None]) -> None:
         lines = protocol.Lines()
         try:
             while True:
                 for message in lines.feed(await self._stream.receive()):
                     heard(self, message)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, KeeperError):
-            self.open = False
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return
+        except KeeperError as error:
+            log.warning("keeper %s speaks nonsense: %s", self.keeper, error)
 
-    async def close(self) -> None:
-        """Let the keeper go: it leaves when its last command has ended."""
-        self.open = False
-        await self._stream.aclose()
+    async def _write(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more = anyio.Event()
+            data, self._unsent = bytes(self._unsent), bytearray()
+            try:
+                await self._stream.send(data)
+            except anyio.BrokenResourceError:
+                return  # it is gone, which shows in `_read`

@@ -14,25 +14,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import anyio.to_thread
 
-from queue_core import changes, outcomes
-from queue_core.errors import QueueError, StoreTooNew
+from queue_core import changes
+from queue_core.errors import KeeperError, QueueError, StoreBusy, StoreFull
 from queue_core.judge import Judge
-from queue_core.keeper import boot as keeper_boot
-from queue_core.keeper import records
-from queue_core.liveness import LifeLock
-from queue_core.model import Settlement
+from queue_core.liveness import LifeLock, asked_to_leave
 from queue_core.value import Frozen
 from queue_core.version import VERSION
+from queue_core.worker.commands import Commands
+from queue_core.worker.groups import task_group
 from queue_core.worker.janitor import Janitor
-from queue_core.worker.link import KeeperLink
-from queue_core.worker.requests import spawn_request, stdin_file
-from queue_core.worker.strays import Strays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from queue_core.keeper.protocol import Claim, Message
-    from queue_core.model import JobState, Lease, Orphan, Outcome
+    from anyio.abc import TaskGroup
+
+    from queue_core.keeper.protocol import Claim
+    from queue_core.model import JobState, Lease, Orphan, Settlement
     from queue_core.service import Queue
 
     Mode = Literal["work", "finish", "drain", "stop"]
@@ -79,13 +77,14 @@ class Worker:
         self.on_settled = on_settled
         self._on_ready = on_ready
         self._wake = anyio.Event()
-        self._leases: dict[Claim, str] = {}  # every claim that is this worker's, with its lease token
-        self._ended: list[Settlement] = []
+        self._commands = Commands(queue, wake=self.wake, refused=self._pause_claims)
+        self._found: Sequence[Orphan] = ()  # what dead workers left, to be taken over
         self._claims_from = 0.0  # monotonic: no claims before
         self._idle_since = time.monotonic()
         self._due: float | None = None  # when the next scheduled job is due
         self._look_around = True  # something was rung for: cancellations, due times
-        self._strays = Strays(queue, self._attend_to)
+        self._trouble = ""  # what the store said last, so that it is logged once
+        self._bell: changes.Bell | None = None
         self._registered = False
         self._stopped_claiming = False
 
@@ -107,38 +106,35 @@ class Worker:
     @property
     def running(self) -> int:
         """How many commands are this worker's now."""
-        return len(self._leases)
+        return len(self._commands)
+
+    @property
+    def _claims(self) -> bool:
+        """Whether this worker takes in anything more."""
+        return self.mode in ("work", "drain")
 
     # life
 
     async def run(self) -> None:
-        """Register, work, leave. QueueError if it cannot start."""
+        """Register, work, leave. QueueError if it cannot start, or can go on no more."""
         life = LifeLock(self.queue.home, self.id)
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            self._link = await self._start_keeper()
-            bell = changes.Bell(self.queue.home, "work")
-            try:
-                await self._register()
-                tasks.start_soon(self._listen, bell)
-                janitor = Janitor(self.queue, self._adopt)
-                await janitor.round()
-                tasks.start_soon(janitor.run)
-                self._on_ready()
+        try:
+            async with task_group() as tasks:
+                await self._come_up(tasks)
                 await self._work()
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._leave(life)
-                bell.close()
-                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._leave(life)
 
-    async def _start_keeper(self) -> KeeperLink:
-        keeper = os.urandom(6).hex()
-        started = await anyio.to_thread.run_sync(keeper_boot.start, self.queue.home.keeper(keeper))
-        self._keeper_pid = started.pid
-        link = await KeeperLink.over(keeper, started.socket)
-        self._tasks.start_soon(self._attend, link)
-        return link
+    async def _come_up(self, tasks: TaskGroup) -> None:
+        await self._commands.open(tasks)
+        self._bell = changes.Bell(self.queue.home, "work")
+        tasks.start_soon(self._listen, self._bell)
+        await self._register()
+        self._on_ready()
+        janitor = Janitor(self.queue, self._adopt)
+        await janitor.round()
+        tasks.start_soon(janitor.run)
 
     async def _register(self) -> None:
         queue, chosen = self.queue, self.queue.settings
@@ -149,7 +145,7 @@ class Worker:
             self.id,
             pid=os.getpid(),
             host=queue.host,
-            keeper=self._link.keeper,
+            keeper=self._commands.keeper,
             booted_by=self.options.booted_by,
             version=VERSION,
             now=queue.clock(),
@@ -157,16 +153,16 @@ class Worker:
             queues=dict(chosen.queues),
         )
         self._registered = True
-        log.info("worker %s up (pid %d, keeper %s)", self.id, os.getpid(), self._link.keeper)
+        log.info("worker %s up (pid %d, keeper %s)", self.id, os.getpid(), self._commands.keeper)
 
     async def _leave(self, life: LifeLock) -> None:
-        await self._link.close()
-        await self._strays.close()
+        if self._bell:
+            self._bell.close()
         if self._registered:
             await self._deregister()
         life.release()
-        await anyio.to_thread.run_sync(_reap, self._keeper_pid)
         changes.ring(self.queue.home, "work", "watch")
+        await self._commands.dismiss()
         log.info("worker %s left", self.id)
 
     async def _deregister(self) -> None:
@@ -180,55 +176,80 @@ class Worker:
     async def _work(self) -> None:
         while True:
             self._wake = anyio.Event()
-            await self._turn()
-            if await self._may_leave():
-                return
-            with anyio.move_on_after(await self._patience()) as waited:
+            try:
+                await self._turn()
+                if await self._may_leave():
+                    return
+                self._trouble = ""
+            except (StoreBusy, StoreFull) as error:
+                await self._bear(error)
+                continue
+            with anyio.move_on_after(self._patience()) as waited:
                 await self._wake.wait()
             if waited.cancelled_caught:
                 self._look_around = True
 
+    async def _bear(self, error: QueueError) -> None:
+        """The store will take writes again some time; until then the commands run on and their ends keep."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            log.warning("%s; trying until it works", error)
+        self._look_around = True
+        await anyio.sleep(STORE_PAUSE)
+
     async def _turn(self) -> None:
         """One exchange with the store, and whatever else is asked of this worker."""
-        if not self._link.open:
-            await self._replace_keeper()
-        if self.mode in ("finish", "stop") and not self._stopped_claiming:
+        if self._claims:
+            await self._take_over()
+            await self._renew_keeper()
+        elif not self._stopped_claiming:
             await self._stop_claiming()
-        ended, self._ended = self._ended, []
-        want = self._want(len(ended))
+        ended = self._commands.take_ended()
+        want = self._want()
         if ended or want:
             await self._exchange(ended, want)
-        if self._look_around or self._strays.any or self.mode == "stop":
+        if self._look_around or self._commands.to_look_at or self.mode == "stop":
             await self._follow_requests()
 
-    def _want(self, ended: int) -> int:
-        if self.mode in ("finish", "stop") or time.monotonic() < self._claims_from:
+    def _want(self) -> int:
+        if not self._claims or not self._commands.keeper or time.monotonic() < self._claims_from:
             return 0
-        return max(0, (self.options.parallelism or MOST_AT_ONCE) - len(self._leases) + ended)
+        return max(0, (self.options.parallelism or MOST_AT_ONCE) - len(self._commands))
+
+    async def _renew_keeper(self) -> None:
+        """Without a keeper nothing is claimed, but what has ended can be settled."""
+        try:
+            await self._commands.renew_keeper()
+        except KeeperError as error:
+            log.warning("%s", error)
+            self._pause_claims()
+
+    def _pause_claims(self) -> None:
+        """What is wrong here (a full disk) would be wrong for the next job too."""
+        self._claims_from = time.monotonic() + REFUSED_PAUSE
 
     async def _exchange(self, ended: Sequence[Settlement], want: int) -> None:
         try:
             states, leases = await self._in_store(self._settle_and_claim, ended, want)
-        except QueueError as error:
-            self._ended = [*ended, *self._ended]
-            if isinstance(error, StoreTooNew):
-                raise
-            log.warning("%s; trying again", error)
-            self._claims_from = time.monotonic() + STORE_PAUSE
-            await anyio.sleep(STORE_PAUSE)
-            self.wake()
-            return
-        self._forget(ended, states)
-        await self._start(leases)
+        except QueueError:
+            self._commands.put_back(ended)
+            raise
+        self._commands.start(leases)
+        if ended or leases:
+            self._idle_since = time.monotonic()
+        for one, state in zip(ended, states, strict=True):
+            self._report(one, state)
         if ended:
-            changes.ring(self.queue.home, "watch")
+            # Room that this worker has no use for (its own cap, its last commands) may be another's.
+            topics: tuple[changes.Topic, ...] = ("watch",) if len(leases) < want else ("work", "watch")
+            changes.ring(self.queue.home, *topics)
 
     def _settle_and_claim(self, ended: Sequence[Settlement], want: int) -> tuple[list[JobState | None], list[Lease]]:
         queue = self.queue
         return queue.store.exchange(
             ended,
             worker=self.id,
-            keeper=self._link.keeper,
+            keeper=self._commands.keeper,
             host=queue.host,
             want=want,
             max_running=queue.store.limits().get("max_running", queue.settings.max_running),
@@ -239,70 +260,60 @@ class Worker:
             may_run=Judge(queue.home, queue.settings).job,
         )
 
-    def _forget(self, ended: Sequence[Settlement], states: Sequence[JobState | None]) -> None:
-        for one, state in zip(ended, states, strict=True):
-            self._leases.pop((one.job, one.claim), None)
-            _remove(stdin_file(self.queue.home, one.job, one.claim))
-            if state is None:
-                log.warning("job %d: the lease of claim %d was lost; its result was not recorded", one.job, one.claim)
-            else:
-                log.info("job %d claim %d %s: %s", one.job, one.claim, one.outcome.kind, state)
-            self._look_around = self._look_around or state == "scheduled"
-            self.on_settled(Settled(job=one.job, outcome=one.outcome.kind, state=state))
-        if ended:
-            self._idle_since = time.monotonic()
-
-    async def _start(self, leases: Sequence[Lease]) -> None:
-        requests: list[dict[str, Any]] = []
-        for lease in leases:
-            self._leases[lease.job, lease.claim] = lease.token
-            log.info("job %d claim %d starts: %s", lease.job, lease.claim, lease.program)
-            try:
-                requests.append(spawn_request(lease, self.queue.home, self.queue.settings, self.queue.environ))
-            except (OSError, QueueError) as error:
-                self._not_started((lease.job, lease.claim), str(error))
-        if requests:
-            self._idle_since = time.monotonic()
-            await self._link.spawn(requests)
-
-    def _not_started(self, claim: Claim, why: str) -> None:
-        """Put it back, and claim nothing for a while: what is wrong here is not the job."""
-        log.warning("job %d was not started: %s", claim[0], why)
-        self._claims_from = time.monotonic() + REFUSED_PAUSE
-        self._end(claim, outcomes.NEVER_STARTED)
+    def _report(self, one: Settlement, state: JobState | None) -> None:
+        self.queue.home.remove_input(one.job, one.claim)
+        if state is None:
+            log.warning("job %d: the lease of claim %d was lost; its result was not recorded", one.job, one.claim)
+        else:
+            log.info("job %d claim %d %s: %s", one.job, one.claim, one.outcome.kind, state)
+        self._look_around = self._look_around or state == "scheduled"
+        self.on_settled(Settled(job=one.job, outcome=one.outcome.kind, state=state))
 
     async def _follow_requests(self) -> None:
         """Cancel what somebody wants cancelled, end what the mode says; see to what was left behind."""
         self._look_around = False
         self._due = await self._in_store(self.queue.store.next_due, self.queue.clock())
-        cancelled: list[Claim] = []
-        if self._leases:
-            running = await self._in_store(self.queue.store.running, self.queue.host)
-            cancelled = [(one.job, one.claim) for one in running if one.cancel_requested and one.worker == self.id]
-        await self._strays.look(self._end, cancelled)
-        await self._end_all(cancelled, "cancelled")
+        cancelled = await self._cancelled()
+        if asked := asked_to_leave(self.queue.home, self.id):
+            self.change_mode(asked)
+        await self._commands.look(cancelled)
+        self._commands.end(cancelled, "cancelled")
         if self.mode == "stop":
-            await self._end_all([claim for claim in self._leases if claim not in cancelled], "interrupted")
+            self._commands.end_all("interrupted")
 
-    async def _end_all(self, claims: Sequence[Claim], reason: str) -> None:
-        for claim in claims:
-            for link in (self._link, *self._strays.links):
-                if claim in link.claims:
-                    await link.end(claim, reason)
+    async def _cancelled(self) -> list[Claim]:
+        """This worker's claims that are to be cancelled, as the store holds them."""
+        running = await self._in_store(self.queue.store.running, self.queue.host)
+        mine = [one for one in running if one.worker == self.id]
+        self._commands.recall(mine)
+        return [(one.job, one.claim) for one in mine if one.cancel_requested]
+
+    # what dead workers left
+
+    def _adopt(self, orphans: Sequence[Orphan]) -> None:
+        self._found = orphans
+        self.wake()
+
+    async def _take_over(self) -> None:
+        """Make dead workers' claims this one's: those that no other worker was quicker to take."""
+        found, self._found = self._found, ()
+        if found:
+            taken = set(await self._in_store(self.queue.store.take_over, found, self.id))
+            self._commands.adopt(one for one in found if (one.job, one.claim) in taken)
+            self._look_around = True
 
     # leaving
 
     async def _stop_claiming(self) -> None:
         """From here on another worker may be booted beside this one."""
-        self._stopped_claiming = True
         await self._in_store(self.queue.store.stop_claiming, self.id)
+        self._stopped_claiming = True
         changes.ring(self.queue.home, "work", "watch")
 
     async def _may_leave(self) -> bool:
-        left_alone = self._strays.alone if self.mode == "stop" else set[Any]()
-        if self._ended or self._wake.is_set() or set(self._leases) - left_alone:
+        if self._wake.is_set() or self._commands.waited_for(alone=self.mode != "stop"):
             return False
-        if self.mode in ("finish", "stop"):
+        if not self._claims:
             return True
         idle = time.monotonic() - self._idle_since
         if self.options.until_empty:
@@ -319,9 +330,9 @@ class Worker:
         self._registered = not left
         return left
 
-    async def _patience(self) -> float:
+    def _patience(self) -> float:
         """Seconds until something is due by itself."""
-        waits = [POLL, self._strays.patience()]
+        waits = [POLL, self._commands.patience]
         if self._due is not None:
             waits.append(self._due - self.queue.clock())
         for until in (self._claims_from, self._idle_since + self._idle_allowance()):
@@ -333,59 +344,7 @@ class Worker:
         """Seconds that this worker stays with nothing to do."""
         return self.queue.settings.linger if self.mode == "drain" else self.queue.settings.idle
 
-    # keepers
-
-    def _attend_to(self, link: KeeperLink) -> None:
-        self._tasks.start_soon(self._attend, link)
-
-    async def _attend(self, link: KeeperLink) -> None:
-        """Hear one keeper out; when it is gone, its claims are strays."""
-        await link.receive(self._heard)
-        self._strays.add({claim: link.keeper for claim in link.claims if claim in self._leases})
-        self.wake()
-
-    def _heard(self, link: KeeperLink, message: Message) -> None:
-        op = message["op"]
-        if op == "watching":
-            unknown = {(job, claim) for job, claim in message["unknown"]}
-            link.claims -= unknown
-            self._strays.add_promised(unknown & set(self._leases))
-        elif op in ("ended", "refused"):
-            self._over(link, (message["job"], message["claim"]), message)
-        else:
-            return
-        self.wake()
-
-    def _over(self, link: KeeperLink, claim: Claim, message: Message) -> None:
-        if claim not in link.claims:
-            return
-        link.claims.discard(claim)
-        if message["op"] == "refused":
-            self._not_started(claim, message["error"])
-            return
-        tail = outcomes.tail_of(self.queue.home.run(*claim))
-        self._end(claim, outcomes.of_end(records.end_of(message["end"]), started_at=None, tail=tail))
-
-    def _end(self, claim: Claim, outcome: Outcome) -> None:
-        token = self._leases.get(claim)
-        if token is not None:
-            self._ended.append(Settlement(job=claim[0], claim=claim[1], token=token, outcome=outcome))
-
-    async def _adopt(self, orphans: Sequence[Orphan]) -> None:
-        """Make a dead worker's claims this one's, whatever has become of them."""
-        claims = [(one.job, one.claim, one.token) for one in orphans]
-        taken = set(await self._in_store(self.queue.store.take_over, claims, self.id))
-        for one in orphans:
-            if (one.job, one.claim) in taken:
-                self._leases[one.job, one.claim] = one.token
-                self._strays.add({(one.job, one.claim): one.keeper})
-        self._look_around = True
-        self.wake()
-
-    async def _replace_keeper(self) -> None:
-        log.warning("the keeper %s is gone; starting another", self._link.keeper)
-        _reap(self._keeper_pid)
-        self._link = await self._start_keeper()
+    # around it
 
     async def _in_store(self, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The store blocks; the loop must not."""
@@ -401,18 +360,3 @@ class Worker:
 
 def _token() -> str:
     return os.urandom(12).hex()
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def _reap(pid: int) -> None:
-    """Take a keeper's exit status if it has left by now; if not, it outlives this process."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass

@@ -13,6 +13,7 @@ import anyio
 from queue_core.errors import QueueError
 from queue_core.logs import log_to_home
 from queue_core.service import Queue
+from queue_core.worker.groups import task_group
 from queue_core.worker.loop import Options, Worker
 
 if TYPE_CHECKING:
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 
 READY = b"ready\n"
 
+log = logging.getLogger("runq.worker")
+
 
 async def run(worker: Worker, pipe: int | None = None) -> None:
     """Run a worker until it leaves, obeying signals and the end of the session that booted it."""
-    async with anyio.create_task_group() as tasks:
+    async with task_group() as tasks:
         tasks.start_soon(_obey_signals, worker)
         if pipe is not None:
             tasks.start_soon(_watch_session, worker, pipe)
         await worker.run()
-        tasks.cancel_scope.cancel()
 
 
 async def _obey_signals(worker: Worker) -> None:
@@ -48,26 +50,36 @@ async def _watch_session(worker: Worker, pipe: int) -> None:
 
 def main() -> None:
     """A worker that a server has booted: `main(pipe to the server, pipe to say ready on, who booted it)`."""
-    pipe, ready, booted_by = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    pipe, booted_by = int(sys.argv[1]), sys.argv[3]
+    server = _Server(int(sys.argv[2]))
     try:
         queue = Queue.open()
         log_to_home(queue.home, queue.settings.log_level)
-        worker = Worker(queue, Options(booted_by=booted_by), on_ready=lambda: _say_ready(ready))
+        worker = Worker(queue, Options(booted_by=booted_by), on_ready=lambda: server.hear(READY))
         anyio.run(run, worker, pipe)
     except QueueError as error:
-        _say(ready, str(error).encode() + b"\n")
-        logging.getLogger("runq.worker").error("%s", error)
+        log.error("%s", error)
+        server.hear(str(error).encode() + b"\n")
+        os._exit(1)
+    except BaseException:
+        log.exception("the worker has failed")
         os._exit(1)
     os._exit(0)
 
 
-def _say_ready(descriptor: int) -> None:
-    _say(descriptor, READY)
-    os.close(descriptor)
+class _Server:
+    """Whoever waits to hear how the start went: told once, since the descriptor's number is used again."""
 
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
-def _say(descriptor: int, text: bytes) -> None:
-    try:
-        os.write(descriptor, text)
-    except OSError:  # the server has gone already
-        pass
+    def hear(self, text: bytes) -> None:
+        """Say this, unless something was said before."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
+        try:
+            os.write(descriptor, text)
+        except OSError:  # the server has gone already
+            pass
+        os.close(descriptor)

@@ -49,13 +49,8 @@ def _stdin(lease: Lease, home: Home) -> str | None:
         return lease.stdin_path
     make_folder(home.path("runs"))
     make_folder(home.path("runs", str(lease.job)))
-    path = stdin_file(home, lease.job, lease.claim)
+    path = home.input(lease.job, lease.claim)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(lease.stdin)
     return path
-
-
-def stdin_file(home: Home, job: int, claim: int) -> str:
-    """Where a claim's input lies while it runs."""
-    return home.run(job, claim) + ".stdin"

@@ -10,41 +10,54 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 
 from queue_core import recovery
 from queue_core.errors import KeeperError
-from queue_core.keeper import protocol, verdict
+from queue_core.keeper import protocol, records, verdict
+from queue_core.stopping import end_alone
 from queue_core.worker.link import KeeperLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
+    from anyio.abc import TaskGroup
+
     from queue_core.keeper.protocol import Claim
-    from queue_core.keeper.records import Record
     from queue_core.model import Outcome
     from queue_core.service import Queue
+
+    End = Callable[[Claim, Outcome], None]
 
 log = logging.getLogger("runq.worker")
 
 LOOK_AGAIN = 0.25  # seconds between looks at a command that lives on alone
+ENDED_AT_ONCE = 8  # commands; the threads of a worker are for its store in the first place
 
 
 class Strays:
     """The strays of one worker, and the links to keepers that were found for some of them."""
 
-    def __init__(self, queue: Queue, attend: Callable[[KeeperLink], Any]) -> None:
+    def __init__(self, queue: Queue, leases: Mapping[Claim, str]) -> None:
         self._queue = queue
-        self._attend = attend
+        self._leases = leases  # the worker's, with their tokens
         self._keepers: dict[Claim, str] = {}
         self._promised: set[Claim] = set()  # a keeper has promised never to start these
+        self._ending: set[Claim] = set()  # alone, and being ended by hand
         self.links: list[KeeperLink] = []
         self.alone: set[Claim] = set()
 
-    def add(self, claims: Mapping[Claim, str]) -> None:
-        """Claims and their keepers' ids, to be looked at."""
-        self._keepers.update(claims)
+    def begin(self, tasks: TaskGroup, attend: Callable[[KeeperLink], Any]) -> None:
+        """Where to work, and who hears the keepers that are found."""
+        self._tasks = tasks
+        self._attend = attend
+        self._limiter = anyio.CapacityLimiter(ENDED_AT_ONCE)
+
+    def add(self, claims: Collection[Claim], keeper: str) -> None:
+        """Claims of one keeper, to be looked at."""
+        self._keepers.update(dict.fromkeys(claims, keeper))
 
     def add_promised(self, claims: Collection[Claim]) -> None:
         """Claims that their keeper knows nothing of: unless a record says otherwise, they never started."""
@@ -59,11 +72,10 @@ class Strays:
         """Seconds until the next look is due."""
         return LOOK_AGAIN if self.any else math.inf
 
-    async def look(self, end: Callable[[Claim, Outcome], None], cancelled: Collection[Claim]) -> None:
+    async def look(self, end: End, cancelled: Collection[Claim]) -> None:
         """Look at every stray once; `end` takes those whose fate is certain."""
         self.links = [link for link in self.links if link.open]
         for claim in list(self._promised):
-            self._promised.discard(claim)
             await self._look_at_promised(claim, end)
         to_ask: dict[str, list[Claim]] = {}
         for claim, keeper in list(self._keepers.items()):
@@ -71,13 +83,17 @@ class Strays:
             if what == verdict.ASK_KEEPER:
                 to_ask.setdefault(keeper, []).append(claim)
             elif what == verdict.ALONE and claim in cancelled:
-                await self._end_alone(claim, keeper)
+                self._begin_end(claim, keeper)
         for keeper, claims in to_ask.items():
             await self._ask(keeper, claims)
 
-    async def _look_at(self, claim: Claim, keeper: str, end: Callable[[Claim, Outcome], None]) -> str:
+    async def _look_at(self, claim: Claim, keeper: str, end: End) -> str | None:
         run_dir = self._queue.home.run(*claim)
-        what, record = await anyio.to_thread.run_sync(verdict.look, run_dir, self._queue.home.keeper(keeper))
+        try:
+            what, record = await anyio.to_thread.run_sync(verdict.look, run_dir, self._queue.home.keeper(keeper))
+        except OSError as error:
+            log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
+            return None
         outcome = recovery.outcome_of(what, record, run_dir, self._queue.clock())
         if outcome is not None:
             self._settle(claim, outcome, end)
@@ -85,42 +101,50 @@ class Strays:
             self.alone.add(claim)
         return what
 
-    async def _look_at_promised(self, claim: Claim, end: Callable[[Claim, Outcome], None]) -> None:
-        from queue_core.keeper import records
-
+    async def _look_at_promised(self, claim: Claim, end: End) -> None:
         run_dir = self._queue.home.run(*claim)
-        record: Record | None = await anyio.to_thread.run_sync(records.read, run_dir)
+        try:
+            record = await anyio.to_thread.run_sync(records.read, run_dir)
+        except OSError as error:
+            log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
+            return
+        self._promised.discard(claim)
         what = verdict.SETTLE if record and record.end else verdict.NEVER_STARTED
         outcome = recovery.outcome_of(what, record, run_dir, self._queue.clock())
         if outcome is not None:
             self._settle(claim, outcome, end)
 
-    def _settle(self, claim: Claim, outcome: Outcome, end: Callable[[Claim, Outcome], None]) -> None:
+    def _settle(self, claim: Claim, outcome: Outcome, end: End) -> None:
         log.info("job %d claim %d, left behind: %s", *claim, outcome.kind)
         self._keepers.pop(claim, None)
         self.alone.discard(claim)
         end(claim, outcome)
 
     async def _ask(self, keeper: str, claims: list[Claim]) -> None:
-        """Connect to a living keeper and watch; one that is stopped is asked again later."""
+        """Connect to a living keeper and watch; one that cannot be reached is asked again later."""
         try:
             connection = await anyio.to_thread.run_sync(protocol.connect, self._queue.home.keeper(keeper), 1.0)
         except KeeperError:
             return
         link = await KeeperLink.over(keeper, connection)
         for claim in claims:
-            del self._keepers[claim]
+            self._keepers.pop(claim, None)
         self.links.append(link)
+        link.watch(claims)
         self._attend(link)
-        await link.watch(claims)
         log.info("adopted %d commands of keeper %s", len(claims), keeper)
 
+    def _begin_end(self, claim: Claim, keeper: str) -> None:
+        if claim not in self._ending:
+            self._ending.add(claim)
+            self._tasks.start_soon(self._end_alone, claim, keeper)
+
     async def _end_alone(self, claim: Claim, keeper: str) -> None:
-        from queue_core.stopping import end_alone
-
-        await anyio.to_thread.run_sync(end_alone, self._queue, claim, keeper)
-
-    async def close(self) -> None:
-        """Let the keepers go."""
-        for link in self.links:
-            await link.close()
+        """TERM, grace, KILL by hand take seconds, in which the worker has other things to do."""
+        token = self._leases.get(claim)
+        try:
+            await anyio.to_thread.run_sync(end_alone, self._queue, claim, keeper, token, limiter=self._limiter)
+        except OSError as error:
+            log.warning("job %d claim %d could not be ended: %s", *claim, error)
+        finally:
+            self._ending.discard(claim)

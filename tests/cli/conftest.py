@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,15 @@ class Cli:
 
     def states(self) -> dict[int, str]:
         return {job["id"]: job["state"] for job in self.ok("list", "--json").json["jobs"]}
+
+    def stored(self) -> int:
+        """How many jobs there are, without a process."""
+        if not (self.home / "runq.db").exists():
+            return 0
+        connection = sqlite3.connect(self.home / "runq.db")
+        count: int = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
+        connection.close()
+        return count
 
     def work(self) -> None:
         """Run all that may run now."""

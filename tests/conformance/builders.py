@@ -18,7 +18,18 @@ PLENTY = 1000
 EVERYTHING = Filter(limit=100_000)
 
 _ADMISSION_FIELDS = frozenset(
-    "origin program executable cwd retry due_at held on_dead_program escalated_from spool_id".split()
+    [
+        "origin",
+        "program",
+        "executable",
+        "cwd",
+        "retry",
+        "due_at",
+        "held",
+        "on_dead_program",
+        "escalated_from",
+        "spool_id",
+    ]
 )
 
 
@@ -79,9 +90,7 @@ class Bench:
             self._register(worker, {}, {}, host)
             self._entered.add(worker)
 
-    def _register(
-        self, worker: str, limits: Mapping[str, int], queues: Mapping[str, int], host: str = "here"
-    ) -> None:
+    def _register(self, worker: str, limits: Mapping[str, int], queues: Mapping[str, int], host: str = "here") -> None:
         self.store.register(
             worker,
             pid=1,
@@ -130,11 +139,7 @@ class Bench:
         return next(lease for lease in self.claim() if lease.job == job)
 
     def settle(self, *settlements: Settlement, permanent: Sequence[int] = (), chance: float = 0.0) -> list[str | None]:
-        return list(
-            self.store.settle(
-                settlements, now=self.now, chance=lambda: chance, permanent_exit_codes=permanent
-            )
-        )
+        return list(self.store.settle(settlements, now=self.now, chance=lambda: chance, permanent_exit_codes=permanent))
 
     def end(self, lease: Lease, outcome: Outcome = SUCCESS, **how: Any) -> str | None:
         return self.settle(settlement(lease, outcome), **how)[0]

@@ -34,9 +34,7 @@ class TestConditions:
             ("after_failure", "cancelled", "cancelled"),
         ],
     )
-    def test_the_end_of_a_job_decides_about_those_that_wait(
-        self, bench: Bench, key: str, how: str, state: str
-    ) -> None:
+    def test_the_end_of_a_job_decides_about_those_that_wait(self, bench: Bench, key: str, how: str, state: str) -> None:
         needed = bench.add()
         waiting = bench.add(**{key: (needed,)})
         assert bench.state(waiting) == "blocked"
@@ -44,9 +42,7 @@ class TestConditions:
         end(bench, needed, how)
         assert bench.state(waiting) == state
 
-    @pytest.mark.parametrize(
-        ("key", "how"), [("after", "succeeded"), ("after_any", "dead"), ("after_failure", "dead")]
-    )
+    @pytest.mark.parametrize(("key", "how"), [("after", "succeeded"), ("after_any", "dead"), ("after_failure", "dead")])
     def test_what_is_met_already_holds_nobody_up(self, bench: Bench, key: str, how: str) -> None:
         needed = bench.add()
         end(bench, needed, how)
@@ -217,7 +213,7 @@ class TestCascades:
         assert bench.approve(second) == [(second, "available")]
 
 
-def _none():  # noqa: ANN202
+def _none():
     from queue_core.model import Filter
 
     return Filter(limit=1)

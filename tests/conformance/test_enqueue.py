@@ -43,7 +43,7 @@ def test_every_field_of_a_job_comes_back_as_it_was_put_in(bench: Bench) -> None:
     assert job.meta == given["meta"]
     assert job.locks == ("gpu", "disk")
     assert job.on_dead == ("echo", "dead")
-    same = "queue priority sequential timeout retries name stdin_path due_at escalated_from".split()
+    same = ["queue", "priority", "sequential", "timeout", "retries", "name", "stdin_path", "due_at", "escalated_from"]
     assert {name: getattr(job, name) for name in same} == {name: given[name] for name in same}
     assert (job.unique_key, job.caller, job.session, job.project) == ("key", "hook", "s1", "/p")
     assert (job.state, job.created_at, job.claim, job.attempt, job.failures) == ("scheduled", START, 0, 0, 0)

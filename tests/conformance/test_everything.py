@@ -128,7 +128,7 @@ def explained(bench: Bench, job: Job) -> bool:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(steps=st.lists(STEP, min_size=5, max_size=50))
 def test_counters_equal_a_recount_and_states_are_explained_after_anything(
     open_store: Callable[[], Store], steps: list[tuple[Any, ...]]

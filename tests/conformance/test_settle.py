@@ -222,7 +222,13 @@ class TestHandOver:
         bench.run(job, FAILURE)
         other = max(bench.everything(), key=lambda job: job.id)
         assert (other.argv, other.executable, other.escalated_from) == (("echo", "dead"), "/bin/echo", job)
-        assert (other.state, other.queue, other.meta, other.env, other.cwd) == ("available", "q", {"k": "v"}, {"A": "1"}, "/")
+        assert (other.state, other.queue, other.meta, other.env, other.cwd) == (
+            "available",
+            "q",
+            {"k": "v"},
+            {"A": "1"},
+            "/",
+        )
         assert (other.on_dead, other.claim, other.attempt, other.created_at) == ((), 0, 0, START)
 
     def test_once_for_each_death(self, bench: Bench) -> None:

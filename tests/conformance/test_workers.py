@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queue_core.value import replace
 from tests.conformance.builders import START, Bench, settlement
 
 
@@ -100,7 +101,7 @@ class TestTakingOver:
     def test_a_claim_becomes_another_workers_and_keeps_its_fence(self, bench: Bench) -> None:
         job = bench.add()
         (lease,) = bench.claim(worker="dead")
-        assert bench.store.take_over([(job, lease.claim, lease.token)], "heir") == [(job, lease.claim)]
+        assert bench.store.take_over(bench.store.running(), "heir") == [(job, lease.claim)]
         (claim,) = bench.store.running()
         assert (claim.worker, claim.keeper, claim.token) == ("heir", "keeper-of-dead", lease.token)
         assert bench.settle(settlement(lease)) == ["succeeded"]
@@ -108,14 +109,23 @@ class TestTakingOver:
     def test_what_is_no_longer_running_is_left_out(self, bench: Bench) -> None:
         first, second = bench.add(), bench.add()
         leases = bench.claim(worker="dead")
-        claims = [(lease.job, lease.claim, lease.token) for lease in leases]
+        orphans = bench.store.running()
         bench.end(leases[0])
-        assert bench.store.take_over(claims, "heir") == [(second, 1)]
+        assert bench.store.take_over(orphans, "heir") == [(second, 1)]
         assert bench.state(first) == "succeeded"
 
     def test_a_wrong_token_or_claim_takes_nothing(self, bench: Bench) -> None:
-        job = bench.add()
-        (lease,) = bench.claim(worker="dead")
-        wrong = [(job, lease.claim, "other"), (job, lease.claim + 1, lease.token), (999, 1, lease.token)]
+        bench.add()
+        bench.claim(worker="dead")
+        (right,) = bench.store.running()
+        wrong = [replace(right, token="other"), replace(right, claim=right.claim + 1), replace(right, job=999)]
         assert bench.store.take_over(wrong, "heir") == []
         assert [claim.worker for claim in bench.store.running()] == ["dead"]
+
+    def test_of_two_workers_that_saw_the_same_orphan_one_gets_it(self, bench: Bench) -> None:
+        job = bench.add()
+        bench.claim(worker="dead")
+        seen = bench.store.running()
+        assert bench.store.take_over(seen, "quick") == [(job, 1)]
+        assert bench.store.take_over(seen, "slow") == []
+        assert [claim.worker for claim in bench.store.running()] == ["quick"]

@@ -1,0 +1,112 @@
+"""`runq VERB ...`: finds the verb's module, runs it, turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from queue_core.errors import QueueError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# verb -> (module, what it does); a module's `VERBS[verb]` has the options, and `run_<verb>` does it.
+VERBS: dict[str, tuple[str, str]] = {
+    "add": ("add", "queue a command"),
+    "hook": ("hook", "queue a command from a client's hook (its JSON on stdin fills the template)"),
+    "status": ("look", "the queue at a glance, or one job in full"),
+    "list": ("look", "jobs, newest first"),
+    "health": ("look", "how full the queue is, and what needs attention"),
+    "output": ("output", "what a job's command wrote"),
+    "wait": ("wait", "wait until jobs have ended"),
+    "cancel": ("control", "cancel waiting jobs, stop running ones"),
+    "approve": ("control", "let held jobs run"),
+    "reject": ("control", "refuse held jobs"),
+    "pin": ("control", "spare jobs from pruning"),
+    "unpin": ("control", "let pruning have jobs again"),
+    "pause": ("control", "hand out nothing of a queue, or of all"),
+    "resume": ("control", "hand out a queue's jobs again"),
+    "dead": ("dead", "the dead letters: list, retry, discard"),
+    "work": ("work", "run queued commands here (a worker)"),
+    "process-queue": ("work", "run what is there, then end: work --until-empty"),
+    "allow": ("rules", "let agents run exactly this command"),
+    "rules": ("rules", "what agents may run"),
+    "prune": ("admin", "forget jobs that ended long ago"),
+    "logs": ("admin", "what servers and workers did"),
+    "doctor": ("admin", "check the installation, and name what is wrong"),
+    "demo": ("demo", "see the whole thing work, in a folder of its own"),
+}
+
+
+def run(arguments: list[str]) -> int:
+    """Run one verb. In a client's hook nothing exits with 2, which would block the client's turn."""
+    code = _guarded(arguments)
+    return 1 if code == 2 and _is_hook(arguments) else code
+
+
+def _is_hook(arguments: list[str]) -> bool:
+    import os
+
+    from queue_core.callers import under_hook
+
+    return arguments[:1] == ["hook"] or under_hook(os.environ)
+
+
+def _guarded(arguments: list[str]) -> int:
+    """Run one verb; every error is a sentence on stderr."""
+    from queue_core.cli.options import HelpWanted
+
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return code
+    except HelpWanted as help_wanted:
+        return _write(_help().help_text(help_wanted.verb))
+    except QueueError as error:
+        sys.stderr.write(f"runq: {error}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        _close_stdout()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        return _write(_help().overview(VERBS))
+    verb = arguments[0]
+    if verb == "--version":
+        from queue_core.version import VERSION
+
+        return _write(f"runq {VERSION}")
+    if verb not in VERBS:
+        raise UsageError(_help().unknown_verb(verb, VERBS))
+    from queue_core.cli.options import parse
+
+    module = _load(VERBS[verb][0])
+    name = verb.replace("-", "_")
+    return getattr(module, f"run_{name}")(parse(module.VERBS[verb], arguments[1:]))
+
+
+def _help() -> ModuleType:
+    from queue_core.cli import help as help_module
+
+    return help_module
+
+
+def _write(text: str) -> int:
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _load(name: str) -> ModuleType:
+    """The module of a verb, without importlib's machinery."""
+    return getattr(__import__(f"queue_core.cli.{name}").cli, name)
+
+
+def _close_stdout() -> None:
+    """The reader has gone; nothing more may be written, not even at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,43 @@
+"""What `runq add` says when an id alone does not do: on a terminal, as JSON, and when a job is held."""
+
+from __future__ import annotations
+
+import sys
+
+from queue_core.cli.text import quoted
+from queue_core.fastjson import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queue_core.cli.options import Given
+    from queue_core.model import NewJob, Receipt
+
+
+def say(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob]) -> None:
+    """Say what became of each job."""
+    if given.get("json"):
+        shown = [{"id": one.id, "state": one.state, "existing": one.existing} for one in receipts]
+        sys.stdout.write(dumps(shown[0] if given.get("file") is None and shown else shown) + "\n")
+        return
+    if not receipts:
+        sys.stderr.write(
+            "The queue is busy: the job is in the spool, and queued as soon as the queue can be written to.\n"
+        )
+    for receipt, job in zip(receipts, jobs, strict=False):  # fewer, when they went to the spool
+        if sys.stdout.isatty():
+            sys.stdout.write(_sentence(receipt, job) + "\n")
+        else:
+            sys.stdout.write(f"{receipt.id}\n")
+            if receipt.state == "held":
+                sys.stderr.write(_sentence(receipt, job) + "\n")
+
+
+def _sentence(receipt: Receipt, job: NewJob) -> str:
+    command = quoted(job.argv)
+    if receipt.existing:
+        return f"Job {receipt.id} with the same unique key is {receipt.state}; nothing was added."
+    if receipt.state == "held":
+        return f"Job {receipt.id} waits for a person's approval: runq approve {receipt.id} ({command})"
+    return f"Queued job {receipt.id} ({receipt.state}): {command}. `runq status {receipt.id}` tells how it goes."

@@ -1,0 +1,42 @@
+"""The last step in: prepared jobs into the store, and whoever waits for them woken.
+
+`runq add` and `runq hook` come here directly, past `service` and its many verbs, so that a hook loads
+only what it needs; everybody else comes here through `Queue.enqueue`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from queue_core import changes
+from queue_core.errors import StoreFull
+from queue_core.settings import MIB
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queue_core.home import Home
+    from queue_core.model import Admission, Receipt
+    from queue_core.settings import Settings
+    from queue_core.store import Inlet
+
+
+def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admission], now: float) -> list[Receipt]:
+    """Store jobs, all or none; durable when it returns. QueueFull, StoreBusy, StoreFull leave nothing."""
+    refuse_low_disk(home, chosen)
+    receipts = inlet.enqueue(admissions, now=now, capacity=chosen.capacity, parallelism=chosen.parallelism)
+    if not changes.ring(home, "work", "watch"):
+        inlet.leave_tidy()
+    return receipts
+
+
+def refuse_low_disk(home: Home, chosen: Settings) -> None:
+    """New work waits while the disk is nearly full, so that what is accepted can still be finished."""
+    found = os.statvfs(home.data)
+    free = found.f_bavail * found.f_frsize / MIB
+    if free < chosen.min_free_mb:
+        raise StoreFull(
+            f"only {free:.0f} MiB are free where the queue lives ({home.data}), less than "
+            f"`min_free_mb` = {chosen.min_free_mb:g}; free some space and try again"
+        )

@@ -1,0 +1,124 @@
+"""`runq cancel`, `pin`, `pause` and their like: what changes, and that nothing does when an id is wrong."""
+
+import pytest
+
+from tests.cli.conftest import AGENT, Cli
+from tests.helpers import wait_until
+
+
+def test_a_waiting_job_is_cancelled_and_never_runs(cli: Cli):
+    cli.add("--", "touch", "ran")
+    assert cli.ok("cancel", "1").lines == [["1", "cancelled"]]
+    cli.work()
+    assert not (cli.project / "ran").exists()
+
+
+def test_a_running_job_is_stopped(cli: Cli):
+    cli.worker()
+    cli.add("--", "sleep", "600")
+    cli.running(1)
+    cli.ok("cancel", "1")
+    wait_until(lambda: cli.states() == {1: "cancelled"}, "the job is cancelled")
+    assert cli.job(1)["outcome"] == "cancelled"
+
+
+def test_what_has_ended_cannot_be_cancelled(cli: Cli):
+    cli.dead()
+    cli.add("--", "true")
+    cli.work()
+    ran = cli("cancel", "1", "2")
+    assert ran.code == 1
+    assert "runq dead discard 1" in ran.err
+    assert "job 2 has succeeded already" in ran.err
+    assert cli.states() == {1: "dead", 2: "succeeded"}
+
+
+def test_cancelling_twice_is_no_error(cli: Cli):
+    cli.add("--", "true")
+    cli.ok("cancel", "1", "1")
+    assert cli.ok("cancel", "1").lines == [["1", "cancelled"]]
+
+
+def test_dependents_are_cancelled_with_it(cli: Cli):
+    cli.add("--", "true")
+    cli.add("--after", "1", "--", "true")
+    cli.ok("cancel", "1")
+    assert cli.states() == {1: "cancelled", 2: "cancelled"}
+    assert "job 1" in cli.job(2)["error"]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "approve", "reject", "pin", "unpin", "dead retry", "dead discard"])
+def test_one_wrong_id_and_nothing_is_changed(cli: Cli, verb: str):
+    cli.add("--", "git", "status", **AGENT)
+    for other, code in (("99", 1), ("x", 2), ("-1", 2)):
+        ran = cli(*verb.split(), "1", other)
+        assert (ran.code, ran.out) == (code, "")
+    job = cli.job(1)
+    assert (job["state"], job["pinned"]) == ("held", False)
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject", "dead retry", "dead discard"])
+def test_what_does_not_apply_is_told_with_the_job(cli: Cli, verb: str):
+    cli.add("--", "true")
+    ran = cli(*verb.split(), "1")
+    assert (ran.code, "job 1 is available" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "approve", "reject", "pin", "unpin"])
+def test_an_id_is_needed(cli: Cli, verb: str):
+    ran = cli(verb)
+    assert (ran.code, f"runq {verb} ID" in ran.err) == (2, True)
+
+
+def test_json_tells_what_became_of_each(cli: Cli):
+    cli.add("--", "git", "status", **AGENT)
+    assert cli.ok("approve", "1", "--json").json == {"jobs": [{"id": 1, "state": "available"}]}
+
+
+def test_a_pinned_job_is_spared_by_pruning(cli: Cli):
+    for _ in range(2):
+        cli.add("--", "true")
+    cli.work()
+    cli.ok("pin", "1")
+    assert cli.ok("prune", "--older-than", "0").out == "1\n"
+    assert cli.states() == {1: "succeeded"}
+    cli.ok("unpin", "1")
+    assert cli.ok("prune", "--keep", "0", "--json").json == {"pruned": 1}
+    assert cli.states() == {}
+
+
+def test_a_paused_queue_hands_out_nothing(cli: Cli):
+    cli.add("--queue", "ci", "--", "true")
+    cli.add("--", "true")
+    assert cli.ok("pause", "ci").lines == [["ci", "paused"]]
+    cli.work()
+    assert cli.states() == {1: "available", 2: "succeeded"}
+    assert cli.ok("resume", "ci").lines == [["ci", "open"]]
+    cli.work()
+    assert cli.states() == {1: "succeeded", 2: "succeeded"}
+
+
+def test_a_queue_can_be_paused_before_it_has_jobs(cli: Cli):
+    cli.ok("pause", "later")
+    cli.add("--queue", "later", "--", "true")
+    cli.work()
+    assert cli.states() == {1: "available"}
+
+
+def test_all_queues_are_paused_and_resumed_at_once(cli: Cli):
+    cli.add("--queue", "a", "--", "true")
+    cli.add("--queue", "b", "--", "true")
+    assert cli.ok("pause").lines == [["a", "paused"], ["b", "paused"]]
+    assert cli.ok("resume", "--json").json == {"queues": {"a": {"paused": False}, "b": {"paused": False}}}
+
+
+def test_resuming_a_queue_that_does_not_exist_names_those_that_do(cli: Cli):
+    cli.ok("pause", "ci")
+    ran = cli("resume", "co")
+    assert (ran.code, "ci" in ran.err) == (1, True)
+    assert list(cli.ok("status", "--json").json["queues"]) == ["ci"]
+
+
+def test_a_queues_name_that_could_not_be_typed_is_refused(cli: Cli):
+    assert cli("pause", "a b").code == 2
+    assert cli("pause", "a", "b").code == 2

@@ -1,0 +1,89 @@
+"""Dead letters: a worker has run the commands, and what is left of them is listed, retried, discarded."""
+
+from typing import Any
+
+import pytest
+
+from tests.mcp.places import Place, ask, refused
+
+pytestmark = pytest.mark.anyio
+
+UNIQUE_QUEUES = iter(range(1000))
+
+
+@pytest.fixture
+def queue() -> str:
+    """A queue of the test's own in the home that they share."""
+    return f"dead-{next(UNIQUE_QUEUES)}"
+
+
+def died(place: Place, queue: str, count: int, *argv: str) -> list[int]:
+    ids = [place.add(*(argv or ("false",)), queue=queue) for _ in range(count)]
+    place.all_end(ids)
+    return ids
+
+
+async def test_dead_letters_are_listed_with_their_reason_and_filtered(workshop: Place, queue: str) -> None:
+    ids = died(workshop, queue, 2)
+    other = died(workshop, queue, 1, "sh", "-c", "exit 7")[0]
+    async with workshop.client() as client:
+        found = await ask(client, "dead_letter_list", queue=queue)
+        assert [job["id"] for job in found["jobs"]] == [other, ids[1], ids[0]]
+        assert found["total"] == 3
+        assert found["jobs"][0] | {"exit_code": 7, "state": "dead", "argv": ["sh", "-c", "exit 7"]} == found["jobs"][0]
+        one = await ask(client, "dead_letter_list", queue=queue, limit=1)
+        assert (len(one["jobs"]), one["total"]) == (1, 3)
+        by_program = await ask(client, "dead_letter_list", queue=queue, program="false")
+        assert by_program["total"] == 2
+        assert (await ask(client, "dead_letter_list", queue=queue, older_than=1))["total"] == 0
+        assert (await ask(client, "dead_letter_list", queue=queue, older_than=0))["total"] == 3
+        assert (await ask(client, "dead_letter_list", queue=queue, older_than="2020-01-01T00:00:00Z"))["total"] == 0
+
+
+@pytest.mark.parametrize("days", [-1, "soon", "nan", 1e9, [1]])
+async def test_an_age_that_is_none_is_refused(workshop: Place, days: Any) -> None:
+    async with workshop.client() as client:
+        assert "number" in await refused(client, "dead_letter_list", older_than=days)
+
+
+async def test_a_bulk_needs_a_filter_and_a_dry_run_changes_nothing(workshop: Place, queue: str) -> None:
+    ids = died(workshop, queue, 3)
+    async with workshop.client() as client:
+        for tool in ("dead_letter_retry", "dead_letter_discard"):
+            assert "either job_ids or a filter" in await refused(client, tool)
+            assert "either job_ids or a filter" in await refused(client, tool, job_ids=ids, queue=queue)
+            shown = await ask(client, tool, queue=queue, program="false", dry_run=True)
+            assert shown == {"jobs": [{"id": job_id, "state": "dead"} for job_id in ids], "dry_run": True}
+            assert {workshop.job(job_id).state for job_id in ids} == {"dead"}
+
+
+async def test_a_retry_runs_them_again_with_fresh_retries(workshop: Place, queue: str) -> None:
+    flag = workshop.project / f"{queue}.flag"
+    async with workshop.client() as client:
+        job = {"argv": ["test", "-e", str(flag)], "queue": queue}
+        ids = [(await ask(client, "run", **job))["id"] for _ in range(2)]
+        flag.touch()
+        reply = await ask(client, "dead_letter_retry", job_ids=[ids[0], ids[0], ids[1]])
+        assert reply == {"jobs": [{"id": job_id, "state": "available"} for job_id in ids]}
+        waited = await ask(client, "wait", job_ids=ids)
+        assert {job["state"] for job in waited["jobs"]} == {"succeeded"}
+        status = await ask(client, "status", job_id=ids[0])
+        assert [attempt["exit_code"] for attempt in status["attempts"]] == [1, 0]
+
+
+async def test_a_discard_cancels_what_waits_for_them(workshop: Place, queue: str) -> None:
+    ids = died(workshop, queue, 1)
+    waiting = workshop.add("true", queue=queue, after=tuple(ids))
+    async with workshop.client() as client:
+        assert (await ask(client, "dead_letter_discard", queue=queue))["jobs"] == [{"id": ids[0], "state": "cancelled"}]
+        assert workshop.job(waiting).state == "cancelled"
+        assert "does not apply" in await refused(client, "dead_letter_discard", job_ids=ids)
+
+
+async def test_what_a_person_queued_is_held_when_an_agent_retries_it_without_a_rule(place: Place) -> None:
+    place.start_worker()
+    dead = place.die("false")
+    async with place.client() as client:
+        reply = await ask(client, "dead_letter_retry", job_ids=[dead])
+        assert reply["jobs"] == [{"id": dead, "state": "held"}]
+        assert "ask the user" in reply["next"]

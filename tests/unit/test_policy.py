@@ -1,0 +1,295 @@
+"""Policy: what an agent may run, argument for argument, and what no pattern gets past."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queue_core.policy import NEVER_BY_WILDCARD, Decision, Request, Rule, decide, inside, is_never_by_wildcard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROOT = "/work"
+
+
+def resolve(name: str) -> str | None:
+    """Every name is a program of one folder, in which nothing is a link to anything."""
+    return name if name.startswith("/") else "/programs/" + name
+
+
+def judge(argv: list[str], *rules: Rule, roots: tuple[str, ...] = (ROOT,), agents: str = "ask", **more: Any) -> Decision:
+    fields: dict[str, Any] = {"caller": "agent", "cwd": ROOT, "program": resolve(argv[0]), **more}
+    return decide(Request(argv=tuple(argv), **fields), rules, roots=roots, agents=agents, resolve=resolve)
+
+
+def verdict(command: str, *patterns: str, **more: Any) -> str:
+    rules = [Rule(argv=tuple(pattern.split())) for pattern in patterns]
+    return judge(command.split(), *rules, **more).verdict
+
+
+class TestCallers:
+    @pytest.mark.parametrize("caller", ["person", "hook"])
+    def test_persons_and_hooks_may_queue_anything_anywhere(self, caller: str) -> None:
+        assert judge(["rm", "-rf", "/"], caller=caller, cwd="/", roots=()).verdict == "allowed"
+
+    @pytest.mark.parametrize("caller", ["person", "hook"])
+    def test_a_rule_that_denies_is_about_agents(self, caller: str) -> None:
+        assert judge(["rm", "x"], Rule(argv=("rm", "..."), deny=True), caller=caller).verdict == "allowed"
+
+    def test_an_agents_command_that_no_rule_covers_waits_for_a_person(self) -> None:
+        decision = judge(["make"])
+        assert (decision.verdict, decision.reason) == ("ask", "no rule covers this command")
+
+
+class TestPatterns:
+    @pytest.mark.parametrize(
+        ("command", "pattern", "expected"),
+        [
+            ("git status", "git status", "allowed"),
+            ("git status -s", "git status", "ask"),
+            ("git", "git status", "ask"),
+            ("git Status", "git status", "ask"),
+            ("git status", "git", "ask"),
+            ("git", "git", "allowed"),
+            ("pytest", "pytest ...", "allowed"),
+            ("pytest -x a b", "pytest ...", "allowed"),
+            ("pytest -x", "pytest -q ...", "ask"),
+            ("head -n 5", "head -n <int>", "allowed"),
+            ("head -n -5", "head -n <int>", "ask"),
+            ("head -n 5x", "head -n <int>", "ask"),
+            ("head -n ٣", "head -n <int>", "ask"),
+            ("git switch main", "git switch <word>", "allowed"),
+            ("git switch v1.2_x", "git switch <word>", "allowed"),
+            ("git switch -c", "git switch <word>", "ask"),
+            ("git switch --detach", "git switch <word>", "ask"),
+            ("git switch a/b", "git switch <word>", "ask"),
+            ("git switch a;b", "git switch <word>", "ask"),
+            ("git switch $x", "git switch <word>", "ask"),
+            ("cat src/a.py", "cat <relpath>", "allowed"),
+            ("cat a.py b.py", "cat <relpath>", "ask"),
+        ],
+    )
+    def test_a_pattern_fits_the_whole_argv_or_not_at_all(self, command: str, pattern: str, expected: str) -> None:
+        assert verdict(command, pattern) == expected
+
+    def test_any_of_several_rules_may_cover_it(self) -> None:
+        assert verdict("git log", "git status", "git log") == "allowed"
+
+    def test_the_decision_names_the_rule(self) -> None:
+        decision = judge(["git", "log"], Rule(argv=("git", "log")))
+        assert decision.rule == Rule(argv=("git", "log"))
+        assert "git log" in decision.reason
+
+    @pytest.mark.parametrize("value", ["", " ", "a b", "a\nb", "\n"])
+    def test_odd_values_are_no_words(self, value: str) -> None:
+        assert judge(["git", "switch", value], Rule(argv=("git", "switch", "<word>"))).verdict == "ask"
+
+    @pytest.mark.parametrize("value", ["..", ".", "+main", ":main", "@file", "-", "--"])
+    def test_what_programs_take_for_more_than_a_word_is_none(self, value: str) -> None:
+        """`..` is a folder outside, `+ref` forces, `:ref` deletes, `@file` reads arguments from a file."""
+        assert verdict(f"git push origin {value}", "git push origin <word>") == "ask"
+
+
+class TestPrograms:
+    def test_a_rule_means_the_program_on_the_fixed_path_and_no_other_of_its_name(self) -> None:
+        assert judge(["git", "status"], Rule(argv=("git", "status")), program="/work/bin/git").verdict == "ask"
+
+    def test_an_absolute_path_to_the_same_program_is_the_same(self) -> None:
+        assert verdict("/programs/git status", "git status") == "allowed"
+
+    def test_a_relative_path_is_what_it_resolves_to(self) -> None:
+        assert judge(["./git", "status"], Rule(argv=("git", "status")), program="/work/git").verdict == "ask"
+
+    def test_a_rule_can_name_the_program_by_its_real_path(self) -> None:
+        rule = Rule(argv=("tool", "..."), program="/opt/tool/bin/tool")
+        assert judge(["tool", "x"], rule, program="/opt/tool/bin/tool").verdict == "allowed"
+        assert judge(["tool", "x"], rule, program="/programs/tool").verdict == "ask"
+
+    def test_a_program_of_many_names_is_a_different_one_by_each(self) -> None:
+        rule = Rule(argv=("ls",), program="/programs/multi")
+        assert judge(["ls"], rule, program="/programs/multi").verdict == "allowed"
+        assert judge(["rm"], rule, program="/programs/multi").verdict == "ask"
+
+    def test_a_rule_for_a_program_that_is_not_there_covers_nothing(self) -> None:
+        request = Request(caller="agent", argv=("git",), program="/programs/git", cwd=ROOT)
+        found = decide(request, [Rule(argv=("git",))], roots=[ROOT], agents="ask", resolve=lambda name: None)
+        assert found.verdict == "ask"
+
+
+class TestRelativePaths:
+    @pytest.fixture
+    def project(self, tmp_path: Path) -> Path:
+        (tmp_path / "outside").mkdir()
+        project = tmp_path / "project"
+        (project / "src").mkdir(parents=True)
+        (project / "out").symlink_to(tmp_path / "outside")
+        (project / "in").symlink_to(project / "src")
+        (project / "loop").symlink_to(project / "loop")
+        return project.resolve()
+
+    def path_verdict(self, project: Path, value: str, cwd: str = "") -> str:
+        rule = Rule(argv=("cat", "<relpath>"))
+        return judge(["cat", value], rule, cwd=str(project / cwd), roots=(str(project),)).verdict
+
+    @pytest.mark.parametrize("value", ["a.py", "./a.py", "src/../a.py", "in/a.py", "not there/yet", ".", "src", "ä"])
+    def test_paths_inside_are_fine(self, project: Path, value: str) -> None:
+        assert self.path_verdict(project, value) == "allowed"
+
+    @pytest.mark.parametrize(
+        "value",
+        ["", "-x", "--", "/etc/passwd", "~/x", "../x", "src/../../x", "out/x", "out", "out/../x", "in/../../x", "a\nb"],
+    )
+    def test_paths_outside_and_options_are_not(self, project: Path, value: str) -> None:
+        assert self.path_verdict(project, value) == "ask"
+
+    @pytest.mark.parametrize("value", ["host:path", "user@host:path", "https://evil/x", "ext::sh -c x", ":(top)x", "file::a"])
+    def test_what_git_and_others_take_for_an_address_is_no_path(self, project: Path, value: str) -> None:
+        assert self.path_verdict(project, value) == "ask"
+
+    def test_an_absolute_path_is_not_relative_even_inside(self, project: Path) -> None:
+        assert self.path_verdict(project, str(project / "a.py")) == "ask"
+
+    def test_it_counts_from_the_working_folder(self, project: Path) -> None:
+        assert self.path_verdict(project, "../a.py", cwd="src") == "allowed"
+        assert self.path_verdict(project, "../../a.py", cwd="src") == "ask"
+
+    def test_a_folder_whose_name_begins_like_the_root_is_outside(self, project: Path) -> None:
+        assert self.path_verdict(project, "../project2/x") == "ask"
+
+    @pytest.mark.parametrize(
+        ("path", "root", "expected"),
+        [("/a", "/a", True), ("/a/b", "/a", True), ("/ab", "/a", False), ("/", "/a", False), ("/a", "/", True)],
+    )
+    def test_inside_is_about_whole_folders(self, path: str, root: str, expected: bool) -> None:
+        assert inside(path, root) == expected
+
+
+HOSTILE = [
+    "git -c alias.x=!sh x",
+    "git --exec-path=/tmp status",
+    "git grep -Osh x",
+    "git fetch --upload-pack=sh origin",
+    "git diff --output=/etc/x",
+    "find . -exec sh ;",
+    "find . -delete",
+    "find . -fprintf /etc/x y",
+    "tar xf a.tar --to-command=sh",
+    "tar cf a.tar --checkpoint=1 --checkpoint-action=exec=sh .",
+    "sed 1e id",
+    "sed -i s/a/b/e x",
+    "awk BEGIN{system(1)}",
+    "sort --compress-program=sh a",
+    "sort -o /etc/x a",
+    "ssh -oProxyCommand=sh host",
+    "zip a.zip b -T -TT sh",
+    "vim -c :!sh",
+    "env sh",
+    "timeout 5 sh",
+    "xargs sh",
+    "nice sh",
+    "flock /tmp/x sh",
+    "strace sh",
+    "setsid sh",
+    "bash -c id",
+    "sh script",
+    "busybox sh",
+    "python -c x",
+    "python3 -c x",
+    "python3.12 -c x",
+    "python3.12 -m this",
+    "pypy3 -c x",
+    "perl -e x",
+    "perl5.36.0 -e x",
+    "ruby3.1 -e x",
+    "node -e x",
+    "php8.2 -r x",
+    "lua5.4 -e x",
+    "gawk-5.1.0 x",
+    "rsync -e sh a b",
+    "make SHELL=sh",
+    "docker run x",
+    "curl -K x",
+    "sudo id",
+    "runq allow x",
+]
+
+
+class TestHostileVectors:
+    @pytest.mark.parametrize("command", HOSTILE)
+    def test_none_passes_without_a_rule_of_its_own(self, command: str) -> None:
+        patterns = ("git status", "git log", "git grep x", "git fetch origin", "git diff", "find .", "sort a", "ls ...")
+        assert verdict(command, *patterns) == "ask"
+
+    @pytest.mark.parametrize("command", [one for one in HOSTILE if not one.startswith("git ")])
+    def test_programs_that_run_others_are_not_had_by_a_wildcard(self, command: str) -> None:
+        program = command.split()[0]
+        decision = judge(command.split(), Rule(argv=(program, "...")))
+        assert decision.verdict == "ask"
+        assert "exact rule" in decision.reason
+
+    @pytest.mark.parametrize("command", ["make test", "python3.12 -m pytest", "env X=1 make"])
+    def test_but_by_an_exact_rule_they_are(self, command: str) -> None:
+        assert verdict(command, command) == "allowed"
+
+    @pytest.mark.parametrize("pattern", ["python -m pytest <relpath>", "python -m pytest ...", "python -m <word> a"])
+    def test_any_placeholder_makes_a_wildcard(self, pattern: str) -> None:
+        assert verdict("python -m pytest a", pattern) == "ask"
+
+    @pytest.mark.parametrize(("name", "program"), [("tool", "/usr/bin/bash"), ("bash", "/opt/tool")])
+    def test_both_the_name_and_what_it_is_a_link_to_count(self, name: str, program: str) -> None:
+        assert is_never_by_wildcard(Request(caller="agent", argv=(name,), program=program, cwd=ROOT))
+
+    @pytest.mark.parametrize("name", ["pytest", "ls", "cargo", "7z", "2to3", "pythonic"])
+    def test_other_names_are_not_mistaken_for_them(self, name: str) -> None:
+        assert not is_never_by_wildcard(Request(caller="agent", argv=(name,), program=resolve(name) or "", cwd=ROOT))
+
+    @pytest.mark.parametrize("name", ["sort", "flock", "strace", "nsenter", "ionice", "rg", "gdb"])
+    def test_the_list_knows_the_less_known_ones(self, name: str) -> None:
+        assert name in NEVER_BY_WILDCARD
+
+
+class TestWhatGoesWithIt:
+    RULE = Rule(argv=("make", "test"), env=("CI",), stdin=True)
+
+    @pytest.mark.parametrize("more", [{"env": {"LD_PRELOAD": "x"}}, {"pass_env": ("API_KEY",)}, {"env": {"CI": "1", "X": ""}}])
+    def test_variables_that_the_rule_does_not_name_have_to_be_asked_about(self, more: dict[str, Any]) -> None:
+        decision = judge(["make", "test"], self.RULE, **more)
+        assert decision.verdict == "ask"
+        assert "variable" in decision.reason
+
+    def test_variables_that_it_names_are_fine(self) -> None:
+        assert judge(["make", "test"], self.RULE, env={"CI": "1"}, pass_env=("CI",)).verdict == "allowed"
+
+    def test_input_has_to_be_covered_too(self) -> None:
+        assert judge(["make", "test"], self.RULE, stdin=True).verdict == "allowed"
+        decision = judge(["make", "test"], Rule(argv=("make", "test")), stdin=True)
+        assert (decision.verdict, "input" in decision.reason) == ("ask", True)
+
+    def test_another_rule_may_cover_what_the_first_does_not(self) -> None:
+        assert judge(["make", "test"], Rule(argv=("make", "test")), self.RULE, stdin=True).verdict == "allowed"
+
+
+class TestDenied:
+    def test_a_denied_command_is_refused_with_the_users_reason(self) -> None:
+        decision = judge(["git", "push", "-f"], Rule(argv=("git", "push", "..."), deny=True, reason="ask me"))
+        assert (decision.verdict, decision.reason) == ("denied", "ask me")
+
+    def test_a_denial_beats_every_permission(self) -> None:
+        rules = [Rule(argv=("git", "push")), Rule(argv=("git", "push", "..."), deny=True)]
+        assert judge(["git", "push"], *rules).verdict == "denied"
+        assert judge(["git", "push"], *rules, agents="allow").verdict == "denied"
+
+    @pytest.mark.parametrize("agents", ["ask", "allow"])
+    def test_a_folder_outside_the_roots_is_refused(self, agents: str) -> None:
+        decision = judge(["make"], Rule(argv=("make",)), cwd="/etc", agents=agents)
+        assert decision.verdict == "denied"
+        assert "/etc" in decision.reason
+        assert ROOT in decision.reason
+
+    def test_without_any_root_everywhere_is_outside(self) -> None:
+        assert judge(["make"], Rule(argv=("make",)), roots=()).verdict == "denied"
+
+    def test_only_the_users_word_opens_everything(self) -> None:
+        assert judge(["bash", "-c", "x"], agents="allow").verdict == "allowed"

@@ -1,0 +1,1 @@
+"""Workers with real processes: the real CLI, the real database, real signals."""

@@ -1,0 +1,129 @@
+"""How workers leave: told by signals, by `runq work --stop`, or because nothing is left to do."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.helpers import wait_until
+
+from .conftest import CLI, PATIENCE, Rig, alive
+
+
+def nothing_is_left(rig: Rig) -> None:
+    """No process, no row, no file that only the living need."""
+    wait_until(lambda: not rig.keepers(), "the keeper has left", PATIENCE)
+    assert rig.queue.store.workers() == []
+    for folder in ("bells", "workers", "keepers"):
+        assert os.listdir(rig.home / folder) == [], folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_lets_running_commands_end(rig: Rig, number: signal.Signals) -> None:
+    gate = rig.gate()
+    running = rig.sh(f"{gate.wait}; exit 5", "--retries", "0")
+    worker = rig.worker()
+    rig.pid_of(running)
+    worker.signal(number)
+    wait_until(lambda: not rig.queue.live_workers(claiming=True), "it claims no more", PATIENCE)
+    waiting = rig.sh("true")
+    gate.open()
+    assert worker.left()[0] == 0
+    assert (rig.state(running), rig.outcomes(running)) == ("dead", [("exited", 5)])
+    assert rig.state(waiting) == "available"
+    nothing_is_left(rig)
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGQUIT,)])
+def test_a_second_interrupt_or_quit_puts_the_jobs_back(rig: Rig, numbers: tuple[signal.Signals, ...]) -> None:
+    job = rig.sh("echo $$ >> pids; exec sleep 60", "--retries", "0")
+    worker = rig.worker()
+    pid = rig.pid_of(job)
+    for number in numbers:
+        worker.signal(number)
+        wait_until(lambda: not rig.queue.live_workers(claiming=True), "it has heard", PATIENCE)
+    assert worker.left()[0] == 0
+    back = rig.job(job)
+    assert (back.state, back.attempt, back.failures) == ("available", 0, 0)
+    assert not alive(pid)
+    nothing_is_left(rig)
+
+
+def test_what_was_put_back_runs_again_in_full(rig: Rig) -> None:
+    job = rig.sh("[ -e second ] || { touch second; exec sleep 60; }", "--retries", "0")
+    worker = rig.worker()
+    rig.wrote("second")
+    worker.signal(signal.SIGQUIT)
+    worker.left()
+    rig.drain()
+    assert (rig.state(job), rig.job(job).attempt) == ("succeeded", 1)
+    assert [one.outcome for one in rig.job(job).attempts] == ["interrupted", "exited"]
+
+
+def test_work_stop_lets_running_commands_end(rig: Rig) -> None:
+    gate = rig.gate()
+    job = rig.sh(gate.wait)
+    workers = [rig.worker(), rig.worker()]
+    rig.pid_of(job)
+    stopping = rig.start("work", "--stop")
+    wait_until(lambda: not rig.queue.live_workers(claiming=True), "nobody claims", PATIENCE)
+    assert stopping.popen.poll() is None
+    gate.open()
+    assert stopping.left()[0] == 0
+    assert [worker.left()[0] for worker in workers] == [0, 0]
+    assert rig.state(job) == "succeeded"
+    nothing_is_left(rig)
+
+
+def test_work_stop_now_puts_the_jobs_back(rig: Rig) -> None:
+    job = rig.sh("exec sleep 60")
+    worker = rig.worker()
+    rig.pid_of(job)
+    assert "1 worker has left" in rig.runq("work", "--stop", "--now").stderr
+    assert worker.left()[0] == 0
+    assert (rig.state(job), rig.job(job).attempt) == ("available", 0)
+    nothing_is_left(rig)
+
+
+def test_work_stop_without_a_worker_is_fine(rig: Rig) -> None:
+    assert "No worker is up" in rig.runq("work", "--stop").stderr
+
+
+def test_process_queue_says_what_remains(rig: Rig) -> None:
+    rig.sh("true")
+    failing = rig.sh("exit 1", "--backoff-base", "60")
+    rig.sh("true", "--after", str(failing))
+    rig.sh("true", "--delay", "60")
+    said = json.loads(rig.drain("--json").stdout)
+    assert said == {"ended": {"succeeded": 1, "scheduled": 1}, "remaining": {"scheduled": 2, "blocked": 1}, "dead": 0}
+    words = rig.drain().stderr
+    assert "2 scheduled" in words and "1 blocked" in words
+    nothing_is_left(rig)
+
+
+def test_process_queue_runs_what_its_commands_add(rig: Rig) -> None:
+    adding = " ".join([*CLI, "add", "--", "sh", "-c", "'echo inner > inner'"])
+    rig.sh(adding)
+    rig.drain()
+    assert rig.lines("inner") == ["inner"]
+
+
+def test_a_worker_whose_reader_has_gone_works_on(rig: Rig) -> None:
+    rig.add_all([{"argv": ["sh", "-c", f"echo {n} >> ran"]} for n in range(5)])
+    popen = subprocess.Popen([*CLI, "process-queue"], env=rig.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert popen.stdout and popen.stderr
+    popen.stdout.close()
+    said = popen.stderr.read()
+    popen.stderr.close()
+    assert (popen.wait(PATIENCE), b"Traceback" in said) == (0, False)
+    assert len(rig.lines("ran")) == 5
+
+
+def test_a_worker_that_cannot_start_says_why(rig: Rig) -> None:
+    (rig.home / "keepers").write_text("in the way")
+    done = rig.drain(code=1)
+    assert done.stderr.startswith("runq: ") and "keepers" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert rig.queue.store.workers() == [] and os.listdir(rig.home / "workers") == []

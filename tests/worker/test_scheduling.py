@@ -1,0 +1,141 @@
+"""What starts when, and beside what: counted over all workers, as the commands themselves saw it."""
+
+import pytest
+
+from tests.helpers import wait_until
+
+from .conftest import PATIENCE, Rig, most_at_once, overlaps
+
+
+def noted(name: object, body: str = "sleep 0.05") -> str:
+    """A script that notes its start and its end in a file that all share."""
+    return f"echo start {name} >> events; {body}; echo end {name} >> events"
+
+
+def ended(rig: Rig, jobs: list[int]) -> None:
+    wait_until(
+        lambda: all(state == "succeeded" for state in rig.queue.states_of(jobs).values()), "all jobs are done", PATIENCE
+    )
+
+
+def test_a_queues_parallelism_holds_over_all_workers(rig: Rig) -> None:
+    jobs = rig.add_all([{"argv": ["sh", "-c", noted(number)]} for number in range(20)])
+    rig.worker(RUNQ_PARALLELISM="3")
+    rig.worker()
+    rig.drain()
+    ended(rig, jobs)
+    events = rig.lines("events")
+    assert len(events) == 40 and not overlaps(events)
+    assert most_at_once(events) == 3
+
+
+def test_the_hosts_limit_holds_over_all_queues_and_workers(rig: Rig) -> None:
+    jobs = rig.add_all([{"argv": ["sh", "-c", noted(n)], "queue": f"q{n % 4}"} for n in range(16)])
+    rig.worker(RUNQ_MAX_RUNNING="2")
+    rig.worker()
+    ended(rig, jobs)
+    assert most_at_once(rig.lines("events")) == 2
+
+
+def test_a_workers_own_cap_leaves_room_for_others(rig: Rig) -> None:
+    """Two workers of one command each run two; what one has no room for is the other's, without a poll."""
+    gate = rig.gate()
+    both = rig.add_all([{"argv": ["sh", "-c", f"echo $$ >> both; {gate.wait}"]} for _ in range(2)])
+    rig.worker("--parallelism", "1")
+    wait_until(lambda: len(rig.lines("both")) == 1, "the first runs", PATIENCE)
+    rig.worker("--parallelism", "1")
+    wait_until(lambda: len(rig.lines("both")) == 2, "the second runs beside it", PATIENCE)
+    gate.open()
+    ended(rig, both)
+
+
+def test_room_that_a_worker_has_no_use_for_is_taken_by_another_at_once(rig: Rig) -> None:
+    """A worker that was told to finish frees the only slot: the other is rung for, it does not wait for its poll."""
+    gate = rig.gate()
+    first = rig.sh(gate.wait)
+    busy = rig.worker(RUNQ_PARALLELISM="1")
+    rig.pid_of(first)
+    second = rig.sh("true")
+    rig.worker()
+    busy.signal(15)
+    wait_until(lambda: len(rig.queue.live_workers(claiming=True)) == 1, "one claims no more", PATIENCE)
+    gate.open()
+    rig.reaches(second, "succeeded")
+    done = rig.job(first).finished_at
+    begun = rig.job(second).started_at
+    assert done is not None and begun is not None and begun - done < 2.5  # the poll comes every 5 s
+
+
+def test_a_sequential_job_runs_alone_and_keeps_its_place(rig: Rig) -> None:
+    parts = [{"argv": ["sh", "-c", noted(n)], "sequential": n in (3, 4)} for n in range(8)]
+    jobs = rig.add_all([*parts, {"argv": ["sh", "-c", noted("other")], "queue": "other"}])
+    rig.worker()
+    rig.worker()
+    ended(rig, jobs)
+    events = [event for event in rig.lines("events") if not event.endswith("other")]
+    for barrier in ("3", "4"):
+        at = events.index(f"start {barrier}")
+        assert events[at + 1] == f"end {barrier}"
+        before = {event.split()[1] for event in events[:at]}
+        assert before == {str(n) for n in range(int(barrier))}
+
+
+def test_a_lock_is_held_by_as_many_as_it_admits(rig: Rig) -> None:
+    locked = [{"argv": ["sh", "-c", noted(n)], "locks": ["gpu=2"], "queue": f"q{n % 2}"} for n in range(8)]
+    jobs = rig.add_all(locked)
+    rig.worker(RUNQ_MAX_RUNNING="8")
+    ended(rig, jobs)
+    assert most_at_once(rig.lines("events")) == 2
+
+
+def test_priorities_then_first_in_first_out(rig: Rig) -> None:
+    order = ["low", "normal", "critical", "high", "normal", "critical"]
+    rig.add_all([{"argv": ["sh", "-c", noted(n)], "priority": name} for n, name in enumerate(order)])
+    rig.drain("--parallelism", "1")
+    assert [event.split()[1] for event in rig.lines("events")[::2]] == ["2", "5", "3", "1", "4", "0"]
+
+
+def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(rig: Rig) -> None:
+    gate = rig.gate()
+    running = rig.sh(gate.wait)
+    rig.worker()
+    rig.pid_of(running)
+    rig.runq("pause", "default")
+    waiting = rig.sh("true")
+    beside = rig.sh("true", "--queue", "other")
+    rig.reaches(beside, "succeeded")
+    gate.open()
+    rig.reaches(running, "succeeded")  # a pause stops nothing that runs
+    assert rig.state(waiting) == "available"
+    assert "paused" in rig.status(waiting)["waiting_for"]
+    rig.runq("resume", "default")
+    rig.reaches(waiting, "succeeded")
+
+
+def test_a_delayed_job_starts_when_it_is_due(rig: Rig) -> None:
+    rig.worker()
+    job = rig.sh("true", "--delay", "0.5")
+    due = rig.job(job).due_at
+    started = rig.reaches(job, "succeeded").attempts[0].started_at
+    assert due is not None and started is not None
+    assert 0 <= started - due < 2.5  # by its own clock, not by the poll that comes every 5 s
+
+
+def test_jobs_wait_for_what_they_depend_on(rig: Rig) -> None:
+    first = rig.sh(noted("first"))
+    failing = rig.sh("exit 1", "--retries", "0")
+    second = rig.sh(noted("second"), "--after", str(first), "--after-any", str(failing))
+    third = rig.sh(noted("third"), "--after-failure", str(failing), "--after", str(second))
+    rig.worker()
+    ended(rig, [first, second, third])
+    assert rig.lines("events") == [f"{what} {name}" for name in ("first", "second", "third") for what in ("start", "end")]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_job_runs_exactly_once(rig: Rig, workers: int) -> None:
+    jobs = rig.add_all([{"argv": ["sh", "-c", f"echo {n} >> ran"], "queue": f"q{n % 5}"} for n in range(60)])
+    for _ in range(workers):
+        rig.worker(RUNQ_MAX_RUNNING="16")
+    ended(rig, jobs)
+    assert sorted(rig.lines("ran"), key=int) == [str(n) for n in range(60)]
+    assert {rig.job(job).attempt for job in jobs} == {1}
