@@ -10,7 +10,7 @@ import os
 import time
 
 from queue_core import changes, intake, settings
-from queue_core.errors import NotAllowed, QueueError, QueueFull, StoreBusy, StoreFull, UnknownJob
+from queue_core.errors import NotAllowed, QueueError, QueueFull, StoreBusy, StoreError, StoreFull, UnknownJob
 from queue_core.home import locate
 from queue_core.sqlite.store import SqliteStore
 
@@ -118,6 +118,8 @@ class Queue:
                 )
             except (QueueFull, StoreBusy, StoreFull):
                 break  # it keeps in the spool until there is room
+            except StoreError:
+                raise
             except QueueError:  # broken, or what it waits for is gone: it must not hold the others up
                 spool.set_aside(path)
                 continue

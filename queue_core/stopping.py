@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from queue_core.model import Orphan
     from queue_core.service import Queue
 
-PATIENCE = 5.0  # seconds for a keeper to answer
+PATIENCE = 2.0  # seconds for a keeper to answer, which takes it milliseconds
 
 
 def stop_claims(queue: Queue, ids: Collection[int]) -> None:

@@ -15,6 +15,10 @@ settings.register_profile(
 settings.load_profile("bounded")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew-snapshots", action="store_true", help="write tests/mcp/snapshots anew; review the diff")
+
+
 @pytest.fixture(autouse=True)
 def _nobody_is_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests mean the same in a terminal, in an agent's shell and in a queued job."""

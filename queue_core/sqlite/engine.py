@@ -11,7 +11,7 @@ import errno
 import os
 
 from queue_core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
-from queue_core.home import Home, prepare
+from queue_core.home import Home, prepare, refuse_network_file_system
 from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.flock import locked
 
@@ -43,11 +43,18 @@ class Database:
         fresh = _create_if_missing(home)
         self.connection = connect(home, patience=patience)
         self._identity = _identity(home.database)
+        try:
+            self._make_current(fresh)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _make_current(self, fresh: bool) -> None:
         version = self._version()
         if fresh or version < SCHEMA_VERSION:
             self._migrate()
         elif version > SCHEMA_VERSION:
-            raise StoreTooNew(_too_new(home, version))
+            raise StoreTooNew(_too_new(self.home, version))
 
     def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one function in one durable transaction; when this returns, the change survives power loss."""
@@ -87,10 +94,10 @@ class Database:
 
     def _version(self) -> int:
         try:
-            application, version = _identify(self.connection)
+            application, version, filled = _identify(self.connection)
         except sqlite3.DatabaseError as error:
             raise translate(error, self.home) or StoreError(str(error)) from None
-        if application != APPLICATION_ID and (application or version or _has_tables(self.connection)):
+        if application != APPLICATION_ID and (application or version or filled):
             raise StoreError(
                 f"{self.home.database} is not runq's database; move it away or set RUNQ_HOME to another folder"
             )
@@ -131,7 +138,7 @@ def connect(home: Home, *, patience: float = BUSY_TIMEOUT, check_thread: bool = 
     """A connection with the pragmas that every one of them needs. Transactions are begun by hand."""
     try:
         connection = sqlite3.connect(
-            home.database, timeout=patience, isolation_level=None, check_same_thread=check_thread
+            _uri(home.database), timeout=patience, isolation_level=None, check_same_thread=check_thread, uri=True
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -140,6 +147,11 @@ def connect(home: Home, *, patience: float = BUSY_TIMEOUT, check_thread: bool = 
     except sqlite3.Error as error:
         raise translate(error, home) or StoreError(str(error)) from None
     return connection
+
+
+def _uri(path: str) -> str:
+    """The path as a URI that never makes a file: one that was removed must not come back empty."""
+    return "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=rw"
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -170,6 +182,8 @@ def translate(error: BaseException, home: Home) -> StoreError | None:
 
 def _create_if_missing(home: Home) -> bool:
     """Make the file ourselves, 0600 and never through a link: WAL and SHM inherit its mode."""
+    if not os.path.exists(home.database):
+        refuse_network_file_system(home.data)
     try:
         descriptor = os.open(home.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -193,15 +207,17 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _identify(connection: sqlite3.Connection) -> tuple[int, int]:
-    row: Any = connection.execute(
-        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
-    ).fetchone()
-    return row[0], row[1]
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+def _identify(connection: sqlite3.Connection) -> tuple[int, int, bool]:
+    """Application id, version, and whether there are any tables: of one moment, as others may be migrating."""
+    connection.execute("BEGIN")
+    try:
+        row: Any = connection.execute(
+            "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+            " FROM pragma_application_id, pragma_user_version"
+        ).fetchone()
+    finally:
+        connection.execute("ROLLBACK")
+    return row[0], row[1], bool(row[2])
 
 
 def _too_new(home: Home, version: int) -> str:

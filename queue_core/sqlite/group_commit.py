@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from queue_core.errors import StoreBusy, StoreError
+from queue_core.sqlite.engine import translate
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,6 +22,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 BATCH = 64
+MARGIN = 1.0  # seconds beyond the database's own patience
 
 
 class _Change:
@@ -29,7 +31,6 @@ class _Change:
     def __init__(self, run: Callable[[sqlite3.Connection], Any]) -> None:
         self.run = run
         self.done = threading.Event()
-        self.abandoned = False
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -53,12 +54,20 @@ class GroupCommit:
                 raise StoreError("this queue has been closed; open it again")
             self._waiting.append(mine)
             self._changed.notify()
-        if not mine.done.wait(self._database.patience + 1):
-            mine.abandoned = True
+        if not mine.done.wait(self._database.patience + MARGIN) and self._withdrawn(mine):
             raise StoreBusy("the queue is busy: its database did not answer in time; try again in a moment")
+        mine.done.wait()
         if mine.error is not None:
-            raise mine.error
+            raise translate(mine.error, self._database.home) or mine.error
         return mine.result
+
+    def _withdrawn(self, change: _Change) -> bool:
+        """Take a change back; False if it is being written: whoever is told "busy" can be sure of nothing stored."""
+        with self._changed:
+            waits = change in self._waiting
+            if waits:
+                self._waiting.remove(change)
+            return waits
 
     def shorten_wal(self) -> None:
         """Nothing to do: SQLite checkpoints by itself where a process stays."""
@@ -85,9 +94,9 @@ class GroupCommit:
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
-            batch = [change for change in self._waiting[:BATCH] if not change.abandoned]
+            batch = self._waiting[:BATCH]
             del self._waiting[:BATCH]
-            return batch if batch or self._closed else self._next_batch()
+            return batch
 
 
 def _run_all(tx: sqlite3.Connection, batch: list[_Change]) -> None:

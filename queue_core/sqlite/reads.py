@@ -229,12 +229,18 @@ def dependencies(job_id: int) -> Read[list[tuple[int, str, str | None]]]:
 
 def barrier_ahead(job_id: int, queue: str, priority: int) -> Read[int | None]:
     """The sequential job that has to end before this one of the same queue may start, if there is one."""
-    rows = yield (
-        "SELECT id FROM jobs WHERE queue = ?1 AND sequential = 1 AND (state = 'running' OR (state = 'available'"
-        " AND parked IS NULL AND (priority, id) < (?2, ?3))) ORDER BY state DESC, priority, id LIMIT 1",
+    running = yield (
+        "SELECT id FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND queue = ? AND sequential = 1",
+        (queue,),
+    )
+    if running:
+        return running[0][0]
+    ahead = yield (
+        "SELECT id FROM jobs INDEXED BY jobs_available WHERE queue = ? AND state = 'available' AND parked IS NULL"
+        " AND (priority, id) < (?, ?) AND sequential = 1 ORDER BY priority, id LIMIT 1",
         (queue, priority, job_id),
     )
-    return rows[0][0] if rows else None
+    return ahead[0][0] if ahead else None
 
 
 def caller_of(job_id: int) -> Read[str | None]:

@@ -72,24 +72,11 @@ class Booted:
 
 
 def boot(environ: Mapping[str, str], *, booted_by: str) -> Booted:
-    """Start a worker in a session of its own and wait until it claims; WorkerError says why it did not.
-
-    It gets nothing of this process but two pipes: no client's stdin, stdout or stderr.
-    """
+    """Start a worker in a session of its own and wait until it claims; WorkerError says why it did not."""
     theirs, ours = os.pipe()
     heard, say = os.pipe()
-    env = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE, _ROOT, str(theirs), str(say), booted_by],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(theirs, say),
-            start_new_session=True,
-            cwd="/",
-            env=env,
-        )
+        process = launch(environ, theirs, say, booted_by)
     except OSError as error:
         _close(theirs, ours, heard, say)
         raise WorkerError(f"a worker could not be started with {sys.executable} ({error.strerror})") from None
@@ -100,6 +87,20 @@ def boot(environ: Mapping[str, str], *, booted_by: str) -> Booted:
         booted.give_up()
         raise WorkerError(f"the worker did not start: {answer or 'it said nothing; see `runq logs`'}")
     return booted
+
+
+def launch(environ: Mapping[str, str], pipe: int, ready: int, booted_by: str) -> subprocess.Popen[bytes]:
+    """The process itself. It gets nothing of this one but two pipes: no client's stdin, stdout or stderr."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _CODE, _ROOT, str(pipe), str(ready), booted_by],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(pipe, ready),
+        start_new_session=True,
+        cwd="/",
+        env={name: value for name, value in environ.items() if name not in _NOT_INHERITED},
+    )
 
 
 def _first_words(descriptor: int) -> str:

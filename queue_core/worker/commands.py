@@ -217,6 +217,7 @@ class Commands:
         token = self._leases.pop(claim, None)
         if token is not None:
             self._ended.append(Settlement(job=claim[0], claim=claim[1], token=token, outcome=outcome))
+            self._wake()
 
 
 def _exits_within(pid: int, seconds: float) -> bool:

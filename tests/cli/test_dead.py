@@ -8,6 +8,16 @@ from tests.cli.conftest import Cli
 @pytest.fixture
 def three(cli: Cli) -> Cli:
     """Dead letters 1 (default, sh), 2 (ci, sh) and 3 (ci, false)."""
+    return _with_three_dead(cli)
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """The same three, for tests that change nothing."""
+    return _with_three_dead(Cli(tmp_path_factory.mktemp("three")))
+
+
+def _with_three_dead(cli: Cli) -> Cli:
     cli.add("--retries", "0", "--", "sh", "-c", "echo broken; exit 3")
     cli.add("--retries", "0", "--queue", "ci", "--", "sh", "-c", "kill -9 $$")
     cli.add("--retries", "0", "--queue", "ci", "--", "false")
@@ -17,13 +27,13 @@ def three(cli: Cli) -> Cli:
     return cli
 
 
-def test_a_list_says_what_failed_and_why(three: Cli):
-    lines = three.ok("dead", "list").lines
+def test_a_list_says_what_failed_and_why(looked_at: Cli):
+    lines = looked_at.ok("dead", "list").lines
     assert [line[0] for line in lines] == ["3", "2", "1"]
     assert [line[3] for line in lines] == ["exit 1", "signal 9", "exit 3"]
     assert lines[2][5:] == ["exited with code 3", "sh -c 'echo broken; exit 3'"]
-    assert three.ok("dead").out == three.ok("dead", "list").out
-    assert [job["id"] for job in three.ok("dead", "list", "--json").json["jobs"]] == [3, 2, 1]
+    assert looked_at.ok("dead").out == looked_at.ok("dead", "list").out
+    assert [job["id"] for job in looked_at.ok("dead", "list", "--json").json["jobs"]] == [3, 2, 1]
 
 
 FILTERS = {
@@ -37,8 +47,8 @@ FILTERS = {
 
 
 @pytest.mark.parametrize("words", FILTERS)
-def test_filters_narrow_the_list(three: Cli, words: str):
-    assert [int(line[0]) for line in three.ok("dead", "list", *words.split()).lines] == FILTERS[words]
+def test_filters_narrow_the_list(looked_at: Cli, words: str):
+    assert [int(line[0]) for line in looked_at.ok("dead", "list", *words.split()).lines] == FILTERS[words]
 
 
 def test_a_retry_runs_it_again_with_a_fresh_allowance(three: Cli):
@@ -53,11 +63,11 @@ def test_all_that_the_filters_leave_are_retried(three: Cli):
     assert three.states()[1] == "dead"
 
 
-def test_a_dry_run_changes_nothing(three: Cli):
+def test_a_dry_run_changes_nothing(looked_at: Cli):
     for verb in ("retry", "discard"):
-        ran = three.ok("dead", verb, "--all", "--program", "sh", "--dry-run", "--json")
+        ran = looked_at.ok("dead", verb, "--all", "--program", "sh", "--dry-run", "--json")
         assert ran.json == {"jobs": [{"id": 1, "state": "dead"}, {"id": 2, "state": "dead"}], "dry_run": True}
-    assert list(three.states().values()).count("dead") == 3
+    assert list(looked_at.states().values()).count("dead") == 3
 
 
 def test_discarding_gives_up_the_job_and_what_waits_for_it(three: Cli):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from queue_core.cli.help import overview
 from queue_core.cli.dispatch import VERBS, run
+from queue_core.cli.help import overview
 from queue_core.cli.options import Verb
 
 README = Path(__file__).parents[2] / "README.md"

@@ -151,10 +151,13 @@ def test_a_spooled_input_survives_with_all_its_bytes(cli: Cli):
     assert cli.ok("output", "2").raw == given
 
 
-def test_a_broken_file_in_the_spool_is_set_aside_and_told(cli: Cli):
+def test_a_broken_file_in_the_spool_is_set_aside_and_told_and_holds_nobody_up(cli: Cli):
+    cli.add("--", "true")
     (cli.home / "spool").mkdir(mode=0o700)
     (cli.home / "spool" / "0-broken.json").write_text("{")
-    first = cli("status")
-    assert (first.code, "set aside" in first.err) == (0, True)
+    with flock(cli.paths):
+        cli("hook", "--", "true", stdin=payload(), timeout=WHILE_LOCKED)
+    assert cli.states() == {1: "available", 2: "available"}
+    assert [path.name for path in (cli.home / "spool").glob("*broken*")] == ["0-broken.json.broken"]
     health = cli.ok("health", "--json").json
     assert (health["level"], any("cannot be read" in problem for problem in health["problems"])) == ("ok", True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from queue_core.value import replace
+import pytest
+
+from queue_core.value import replace
 from tests.conformance.builders import START, Bench, settlement
 
 
@@ -114,18 +117,18 @@ class TestTakingOver:
         assert bench.store.take_over(orphans, "heir") == [(second, 1)]
         assert bench.state(first) == "succeeded"
 
-    def test_a_wrong_token_or_claim_takes_nothing(self, bench: Bench) -> None:
-        bench.add()
-        bench.claim(worker="dead")
-        (right,) = bench.store.running()
-        wrong = [replace(right, token="other"), replace(right, claim=right.claim + 1), replace(right, job=999)]
-        assert bench.store.take_over(wrong, "heir") == []
-        assert [claim.worker for claim in bench.store.running()] == ["dead"]
-
-    def test_of_two_workers_that_saw_the_same_orphan_one_gets_it(self, bench: Bench) -> None:
+    def test_of_two_heirs_one_gets_it(self, bench: Bench) -> None:
         job = bench.add()
         bench.claim(worker="dead")
-        seen = bench.store.running()
-        assert bench.store.take_over(seen, "quick") == [(job, 1)]
-        assert bench.store.take_over(seen, "slow") == []
-        assert [claim.worker for claim in bench.store.running()] == ["quick"]
+        orphans = bench.store.running()
+        assert bench.store.take_over(orphans, "heir") == [(job, 1)]
+        assert bench.store.take_over(orphans, "other") == []
+        assert [claim.worker for claim in bench.store.running()] == ["heir"]
+
+    @pytest.mark.parametrize("wrong", [{"token": "other"}, {"claim": 2}, {"job": 999}, {"worker": "alive"}])
+    def test_a_wrong_claim_takes_nothing(self, bench: Bench, wrong: dict[str, object]) -> None:
+        bench.add()
+        bench.claim(worker="dead")
+        (orphan,) = bench.store.running()
+        assert bench.store.take_over([replace(orphan, **wrong)], "heir") == []
+        assert [claim.worker for claim in bench.store.running()] == ["dead"]

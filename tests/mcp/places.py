@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mcp.client import Client
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, TextContent, TextResourceContents
 
 from mcp_server.server import make_server
 from mcp_server.session import Session
@@ -158,6 +158,13 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments)
     assert result.is_error, result.structured_content
     return said(result)
+
+
+async def read(client: Client, uri: str) -> str:
+    """A resource's text."""
+    (content,) = (await client.read_resource(uri)).contents
+    assert isinstance(content, TextResourceContents)
+    return content.text
 
 
 def said(result: CallToolResult) -> str:

@@ -8,14 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 import queue_core
 from queue_core.keeper import records
 from queue_core.model import Job
 from queue_core.service import Queue
+from queue_core.worker.loop import Options, Settled, Worker
 from tests.helpers import wait_until
 
 ROOT = Path(queue_core.__file__).parent.parent
@@ -56,6 +58,31 @@ class Process:
         return self.popen.returncode, out, err
 
 
+class Inner:
+    """A worker in a thread of the test's own process, where its parts can be replaced."""
+
+    def __init__(self, queue: Queue, options: Options) -> None:
+        self.queue = queue
+        self.settled: list[Settled] = []
+        self.worker = Worker(queue, options, on_settled=self.settled.append)
+        self._context = start_blocking_portal()
+        self.portal = self._context.__enter__()
+        self.future = self.portal.start_task_soon(self.worker.run)
+
+    def tell(self, mode: Literal["finish", "drain", "stop"]) -> None:
+        self.portal.call(self.worker.change_mode, mode)
+
+    def left(self) -> BaseException | None:
+        """Wait until it has left; what it failed with."""
+        return self.future.exception(PATIENCE)
+
+    def close(self) -> None:
+        self.tell("stop")
+        self.left()
+        self._context.__exit__(None, None, None)
+        self.queue.close()
+
+
 class Rig:
     """One queue, and what a person would do to it."""
 
@@ -73,6 +100,7 @@ class Rig:
         }
         self.queue = Queue.open(self.env)
         self._started: list[subprocess.Popen[str]] = []
+        self._inner: list[Inner] = []
 
     # the command line
 
@@ -181,6 +209,15 @@ class Rig:
         )
         return process
 
+    def inner(self, options: Options | None = None, *, group_commit: bool = False, **env: str) -> Inner:
+        """A worker in this process that claims."""
+        inner = Inner(Queue.open({**self.env, **env}, group_commit=group_commit), options or Options())
+        self._inner.append(inner)
+        wait_until(
+            lambda: inner.worker.id in self.queue.live_workers() or inner.future.done(), "a worker is up", PATIENCE
+        )
+        return inner
+
     # processes
 
     def pid_of(self, job_id: int, claim: int = 1) -> int:
@@ -204,9 +241,10 @@ class Rig:
         return [pid for pid in _pids() if mark in (env := _read(pid, "environ")) and home in env]
 
     def kill_keepers(self) -> None:
-        for pid in self.keepers():
+        pids = self.keepers()
+        for pid in pids:
             _kill(pid)
-        wait_until(lambda: not self.keepers(), "the keepers are dead", PATIENCE)
+        wait_until(lambda: not any(alive(pid) for pid in pids), "the keepers are dead", PATIENCE)
 
     def close(self) -> None:
         """Leave nothing behind, whatever the test did."""
@@ -215,6 +253,8 @@ class Rig:
             popen.communicate()
         for pid in [*self.keepers(), *self.commands()]:
             _kill(pid)
+        for inner in self._inner:
+            inner.close()
         self.queue.close()
 
 

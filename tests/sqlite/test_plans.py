@@ -1,0 +1,159 @@
+"""Every hot statement goes through the index that was made for it, at any size of the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queue_core.model import Filter, Outcome
+from queue_core.sqlite import admit, claim, control, locks, reads, settle
+from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, exited, settlement
+from tests.sqlite.conftest import raw
+
+if TYPE_CHECKING:
+    from queue_core.home import Home
+    from queue_core.sqlite.store import SqliteStore
+
+PRIVATE = {
+    "ready": claim._READY,  # pyright: ignore[reportPrivateUsage]
+    "head": claim._HEAD,  # pyright: ignore[reportPrivateUsage]
+    "promote": claim._PROMOTE,  # pyright: ignore[reportPrivateUsage]
+    "open dependents": settle._OPEN_DEPENDENTS,  # pyright: ignore[reportPrivateUsage]
+    "prunable": control._PRUNABLE,  # pyright: ignore[reportPrivateUsage]
+    "unpark": locks._UNPARK,  # pyright: ignore[reportPrivateUsage]
+    "queues parked": locks._QUEUES_PARKED,  # pyright: ignore[reportPrivateUsage]
+}
+INDEXES = {
+    "ready": ("queues_ready",),
+    "head": ("jobs_available",),
+    "promote": ("jobs_scheduled",),
+    "open dependents": ("dependencies_open",),
+    "prunable": ("jobs_ended", "dependencies_open"),
+    "unpark": ("jobs_parked",),
+    "queues parked": ("jobs_parked",),
+}
+
+
+def plan(home: Home, sql: str) -> list[str]:
+    values = [0] * sql.count("?") if "?1" not in sql else [0]
+    return [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
+
+
+def bad_steps(steps: list[str]) -> list[str]:
+    """Steps that read a whole table that grows, or sort one."""
+    growing = ("jobs", "attempts", "dependencies", "inputs", "spooled", "j", "d", "mine", "other")
+    scans = [step for step in steps if step.startswith("SCAN ") and "INDEX" not in step and step.split()[1] in growing]
+    return scans + [step for step in steps if "TEMP B-TREE" in step]
+
+
+@pytest.mark.usefixtures("store")
+class TestNamedStatements:
+    @pytest.mark.parametrize("name", PRIVATE)
+    def test_it_uses_its_index_and_reads_no_table_whole(self, home: Home, name: str) -> None:
+        steps = plan(home, PRIVATE[name])
+        assert bad_steps(steps) == []
+        for index in INDEXES[name]:
+            assert any(f"INDEX {index}" in step for step in steps), steps
+
+    @pytest.mark.parametrize(
+        ("read", "index"),
+        [
+            (lambda: reads.running("here"), "jobs_running"),
+            (lambda: reads.running(None), "jobs_running"),
+            (lambda: reads.next_due(1.0), "jobs_scheduled"),
+            (lambda: reads.claimable(1.0), "queues_ready"),
+            (lambda: reads.job(1), "INTEGER PRIMARY KEY"),
+            (lambda: reads.states_of((1, 2)), "INTEGER PRIMARY KEY"),
+            (lambda: reads.caller_of(1), "INTEGER PRIMARY KEY"),
+            (lambda: reads.dependencies(1), "PRIMARY KEY"),
+        ],
+        ids=["running here", "running", "next due", "claimable", "job", "states", "caller", "dependencies"],
+    )
+    def test_so_does_a_read(self, home: Home, read, index: str) -> None:  # noqa: ANN001
+        sql, values = next(read())
+        steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
+        assert bad_steps(steps) == []
+        assert any(index in step for step in steps), steps
+
+    def test_completions_after_a_cursor_come_in_the_order_of_their_index(self, home: Home) -> None:
+        read = reads.jobs(Filter(since=5))
+        next(read)
+        sql, values = read.send([(9,)])
+        steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
+        assert steps == ["SEARCH jobs USING INDEX jobs_completions (ended>?)"]
+
+    def test_the_newest_jobs_are_read_from_the_end(self, home: Home) -> None:
+        read = reads.jobs(Filter())
+        next(read)
+        sql, values = read.send([(9,)])
+        steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
+        assert not any("TEMP B-TREE" in step for step in steps)
+
+
+def test_no_statement_of_a_jobs_whole_life_reads_a_table_whole(home: Home, store: SqliteStore) -> None:
+    """Whatever is really sent to the database while jobs come, run, wait, fail, and go."""
+    sent: set[str] = set()
+    connection = store._writer._database.connection  # pyright: ignore
+    connection.set_trace_callback(lambda sql: sent.add(sql) if not sql.startswith("--") else None)
+    bench = Bench(store)
+    live(bench)
+    connection.set_trace_callback(None)
+    words = ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
+    looked_at = [sql for sql in sent if sql.lstrip().startswith(words)]
+    assert len(looked_at) > 50
+    found = {sql: bad_steps([row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql)]) for sql in looked_at}
+    assert {sql: steps for sql, steps in found.items() if steps} == {}
+
+
+def live(bench: Bench) -> None:
+    """One of everything that a worker, a hook and the janitor do."""
+    first = bench.add(unique="k", locks=(("gpu", 1),), stdin=b"x", retries=1, on_dead=("echo",))
+    bench.add(unique="k", spool_id="s#0")
+    second = bench.add(locks=(("gpu", 1),), after=(first,))
+    bench.add(queue="other", sequential=True, after_any=(first,), due_at=START + 5)
+    bench.add(locks=(("gpu", 1),))
+    held = bench.add(held="ask", caller="agent")
+    bench.configure(parallelism=3, max_running=4, queues={"own": 2})
+    lease = bench.claim_one(first)
+    bench.exchange(settlement(lease, FAILURE))
+    bench.tick(10)
+    bench.claim(may_run=lambda job: None)
+    bench.store.take_over(bench.store.running(), "w2")
+    lease = bench.claim_one(first) if bench.state(first) == "available" else lease
+    bench.end(lease, exited(64), permanent=[64])
+    bench.replay(first)
+    bench.run(first)
+    bench.run(second, Outcome(kind="interrupted"))
+    bench.run(second, SUCCESS)
+    bench.approve(held)
+    bench.cancel(held)
+    bench.pause("other")
+    bench.store.pin([second], by="person")
+    bench.store.stop_claiming("w1")
+    bench.store.leave_if_idle("w1", now=bench.now)
+    bench.store.forget_workers(["w2"])
+    bench.tick(1)
+    bench.store.nth_newest_end(1)
+    bench.prune()
+
+
+def test_the_barrier_ahead_is_found_without_reading_all_jobs(home: Home, store: SqliteStore) -> None:
+    del store
+    read = reads.barrier_ahead(1, "q", 2)
+    for index, (sql, values) in zip(("jobs_running", "jobs_available"), (next(read), read.send([])), strict=True):
+        steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
+        assert bad_steps(steps) == []
+        assert any(index in step for step in steps)
+
+
+def test_the_unique_key_is_looked_up_in_its_index(home: Home, store: SqliteStore) -> None:
+    sent: list[str] = []
+    bench = Bench(store)
+    bench.add(unique="k")
+    store._writer._database.connection.set_trace_callback(sent.append)  # pyright: ignore
+    bench.add(unique="k")
+    (lookup,) = [sql for sql in sent if sql.startswith("SELECT id, state FROM jobs")]
+    steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + lookup)]
+    assert steps == ["SEARCH jobs USING INDEX jobs_unique (unique_key=?)"]
+    assert admit.waiting(store._writer._database.connection) == 1  # pyright: ignore

@@ -1,0 +1,226 @@
+"""The shape of the code, asserted: imports run down, the hook path stays light, files and functions stay short."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("queue_core", "mcp_server")
+
+# Lowest first. A module belongs to the longest prefix that fits it, and may import its own layer and those below.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors", "value", "shapes", "fastjson", "version", "health"),
+    ("model", "backoff", "home", "programs", "commandline", "environment"),
+    ("lifecycle", "policy", "settings", "callers", "template", "logs"),
+    ("setting_table", "rules", "store", "submission", "views", "changes", "liveness", "spool"),
+    ("judge", "sqlite", "postgres", "keeper", "pruning"),
+    ("admission", "outcomes", "intake"),
+    ("recovery",),
+    ("service", "problems", "stopping"),
+    ("api", "worker", ""),
+    ("cli",),
+)
+TOP = len(LAYERS)  # mcp_server
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name."""
+    found: dict[str, Path] = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def is_for_type_checkers(node: ast.AST) -> bool:
+    if not isinstance(node, ast.If):
+        return False
+    test = node.test
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def import_nodes(node: ast.AST, *, inside_functions: bool) -> list[ast.Import | ast.ImportFrom]:
+    found: list[ast.Import | ast.ImportFrom] = []
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            found.append(child)
+        elif is_for_type_checkers(child):
+            for other in child.orelse:  # pyright: ignore[reportAttributeAccessIssue]
+                found += import_nodes(other, inside_functions=inside_functions)
+        elif inside_functions or not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            found += import_nodes(child, inside_functions=inside_functions)
+    return found
+
+
+def imports(name: str, *, inside_functions: bool = True) -> set[str]:
+    """The modules of ours that one imports."""
+    found: set[str] = set()
+    for node in import_nodes(tree(name), inside_functions=inside_functions):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        else:
+            assert node.level == 0, f"{name} imports relatively"
+            assert node.module is not None
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {one if one in MODULES else node.module for one in whole}
+    return {one for one in found if one in MODULES and one != name}
+
+
+def layer(name: str) -> int:
+    package, _, rest = name.partition(".")
+    if package == "mcp_server":
+        return TOP
+    first = rest.partition(".")[0]
+    for number, names in enumerate(LAYERS):
+        if first in names:
+            return number
+    raise AssertionError(f"{name} stands in no layer: put it into LAYERS")
+
+
+@pytest.mark.parametrize("name", MODULES)
+class TestEveryModule:
+    def test_it_imports_its_own_layer_and_those_below_only(self, name: str) -> None:
+        up = {other for other in imports(name) if layer(other) > layer(name)}
+        assert up == set(), f"{name} (layer {layer(name)}) imports upwards"
+
+    def test_it_has_a_docstring(self, name: str) -> None:
+        if MODULES[name].read_text(encoding="utf-8").strip():
+            assert ast.get_docstring(tree(name)), f"{name} does not say what it is for"
+
+    def test_it_is_no_longer_than_400_lines(self, name: str) -> None:
+        assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 400
+
+    def test_none_of_its_functions_is_longer_than_60_lines(self, name: str) -> None:
+        functions = (node for node in ast.walk(tree(name)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+        lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+        assert {function: length for function, length in lengths.items() if length > 60} == {}
+
+
+def test_the_queue_knows_nothing_of_mcp() -> None:
+    for name in MODULES:
+        if name.startswith("queue_core"):
+            assert not any(other.startswith("mcp_server") for other in imports(name))
+            nodes = import_nodes(tree(name), inside_functions=True)
+            foreign = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+            foreign |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+            assert not any(one.partition(".")[0] == "mcp" for one in foreign), name
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_an_engine_does_not_know_the_service(engine: str) -> None:
+    above = ("service", "worker", "cli", "api", "admission")
+    for name in MODULES:
+        if name.startswith(f"queue_core.{engine}"):
+            assert not any(other.split(".")[1:2] and other.split(".")[1] in above for other in imports(name)), name
+
+
+def test_the_faces_and_the_worker_do_not_know_the_engine_but_to_open_it() -> None:
+    """SQL stands in the engines; who opens a store may name its class, and nobody may reach past it."""
+    allowed = {"queue_core.sqlite.store"}
+    for name in MODULES:
+        if layer(name) > layer("queue_core.sqlite") and not name.startswith("queue_core.sqlite"):
+            reached = {one for one in imports(name) if one.startswith("queue_core.sqlite")}
+            if name.startswith("mcp_server"):
+                assert reached <= {*allowed, "queue_core.sqlite.reads", "queue_core.sqlite.engine"}, name
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: imports(name, inside_functions=False) for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for other in sorted(graph[name]):
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+HEAVY = ("mcp", "pydantic", "anyio", "asyncio", "aiosqlite", "rich")
+SLOW = ("json", "re", "argparse", "typing", "dataclasses", "subprocess", "socket", "logging", "sqlite3", "pathlib", "enum")
+DUMP = (
+    "import sys, os\n"
+    "def listed(code, leave=os._exit):\n"
+    "    sys.stdout.flush()\n"
+    "    os.write(2, ('\\n'.join(sys.modules)).encode())\n"
+    "    leave(code)\n"
+    "os._exit = listed\n"
+    "sys.argv = ['runq', *sys.argv[1:]]\n"
+    "from queue_core.cli.main import main\n"
+    "listed(main())\n"
+)
+
+
+def loaded_by(code: str, *arguments: str, home: Path, stdin: str = "") -> set[str]:
+    """The modules that a process has loaded when it leaves."""
+    kept = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "LANG", "TMPDIR")
+    environ = {name: os.environ[name] for name in kept if name in os.environ}
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        input=stdin,
+        env={**environ, "RUNQ_HOME": str(home)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(process.stderr.split("\n"))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What this interpreter loads for nothing at all (site may drag something in)."""
+    code = "import sys, os; os.write(2, '\\n'.join(sys.modules).encode())"
+    return loaded_by(code, home=tmp_path_factory.mktemp("bare"))
+
+
+PLAIN = {
+    "add": (["add", "--", "true"], ""),
+    "add with options": (["add", "--queue", "q", "--retries", "1", "--delay", "5", "--env", "A=1", "--", "true"], ""),
+    "hook": (["hook", "--", "true", "{session_id}"], '{"session_id": "s1", "cwd": "/"}'),
+}
+
+
+@pytest.mark.parametrize("verb", PLAIN)
+def test_the_hook_path_loads_nothing_heavy_and_nothing_slow(tmp_path: Path, bare: set[str], verb: str) -> None:
+    arguments, stdin = PLAIN[verb]
+    home = tmp_path / "home"
+    loaded_by(DUMP, *arguments, home=home, stdin=stdin)  # the first one makes the database
+    loaded = loaded_by(DUMP, *arguments, home=home, stdin=stdin)
+    assert "queue_core.sqlite.admit" in loaded, "this was not the way of a job into the queue"
+    tops = {name.partition(".")[0] for name in loaded - bare}
+    assert tops & set(HEAVY) == set()
+    assert tops & set(SLOW) == set()
+
+
+def test_not_even_the_first_use_loads_anything_heavy(tmp_path: Path, bare: set[str]) -> None:
+    loaded = loaded_by(DUMP, "add", "--", "true", home=tmp_path / "home")
+    assert {name.partition(".")[0] for name in loaded - bare} & set(HEAVY) == set()
+
+
+def test_the_keeper_is_lean(tmp_path: Path, bare: set[str]) -> None:
+    """Its memory is paid once a worker, for as long as commands run."""
+    code = "import sys, os; import queue_core.keeper.main; os.write(2, '\\n'.join(sys.modules).encode())"
+    loaded = loaded_by(code, home=tmp_path)
+    assert {name.partition(".")[0] for name in loaded - bare} & {*HEAVY, "sqlite3", "_sqlite3", "subprocess"} == set()
