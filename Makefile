@@ -7,7 +7,7 @@ SOURCES := queue_core mcp_server tests
 # Two workers are what a small machine has; a test waits more than it computes.
 TEST_JOBS ?= 2
 
-.PHONY: help demo test check format lint types install dev clean
+.PHONY: help demo test check format lint types install dev bench clean
 
 help:                ## Say what can be made
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -60,6 +60,9 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(call install,.[dev])
 	@touch $(VENV)/.installed
+
+bench: $(VENV)/.dev  ## What queueing one job costs, beside an interpreter that does nothing
+	$(BIN)/python benchmarks/add.py
 
 clean:               ## Remove what was set up
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist

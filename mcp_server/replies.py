@@ -100,7 +100,7 @@ def _chosen(view: View, keys: Sequence[str]) -> View:
 
 def _worded(view: View) -> View:
     """A hook fills file names into jobs, and a file's name can hide text from people as well as output can."""
-    worded = {key: escaped(value) if isinstance(value, str) else value for key, value in view.items()}
+    worded: View = {key: escaped(value) if isinstance(value, str) else value for key, value in view.items()}
     if worded.get("waiting_for"):
         worded["waiting_for"] = for_agents(worded["waiting_for"])
     if "argv" in worded:

@@ -44,7 +44,7 @@ class Subscriptions:
             with self._wanting(uris):
                 return await call_next(ctx)
         uri = (ctx.params or {}).get("uri")
-        if False and isinstance(uri, str):
+        if ctx.method == "resources/subscribe" and isinstance(uri, str):
             await self._remember([uri])
             self._wanted[uri] = 1
             self._wake()

@@ -8,6 +8,7 @@ from queue_core.environment import captured
 from queue_core.errors import Denied, InvalidJob
 from queue_core.model import BACKOFFS, PRIORITIES, Admission, Retry
 from queue_core.programs import check_argv, check_folder, find
+from queue_core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def _prepare_one(
     now: float,
 ) -> Admission:
     check_argv(job.argv)
+    if job.stdin_path is not None and not os.path.isabs(job.stdin_path):
+        job = replace(job, stdin_path=os.path.join(folder, job.stdin_path))
     _check_values(job)
     cwd = os.path.normpath(os.path.join(folder, os.path.expanduser(job.cwd))) if job.cwd else folder
     check_folder(cwd)
@@ -92,7 +95,6 @@ def _on_dead_program(job: NewJob, cwd: str, path: str) -> str | None:
 def _by_policy(admission: Admission, settings: Settings, home: Home) -> Admission:
     """What an agent asks for runs, waits for a person, or is refused."""
     from queue_core.judge import Judge
-    from queue_core.value import replace
 
     decision = Judge(home, settings).admission(admission)
     if decision.verdict == "denied":

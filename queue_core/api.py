@@ -148,7 +148,7 @@ class _RunningWorker:
         self._thread = threading.Thread(target=self._run, name="runq-worker", daemon=True)
         self._thread.start()
         if not self._ready.wait(START_TIMEOUT):
-            raise WorkerError(f"the worker did not start within {START_TIMEOUT:g} s; see `runq logs`")
+            raise WorkerError(f"the worker did not start within {START_TIMEOUT:g} s")
         if self._error is not None:
             raise WorkerError(f"the worker did not start: {self._error}") from self._error
 

@@ -98,14 +98,12 @@ def locate(environ: Mapping[str, str]) -> Home:
 def prepare(home: Home) -> None:
     """Make the home's folder if it is missing; refuse one that others can read or that is not ours."""
     try:
-        found = os.lstat(home.data)
+        found = os.stat(home.data)
     except FileNotFoundError:
         _create(home)
         return
     except OSError as error:
         raise HomeError(f"{home.data} cannot be used ({error.strerror}); set RUNQ_HOME to another folder") from None
-    if stat.S_ISLNK(found.st_mode):
-        found = os.stat(home.data)
     if not stat.S_ISDIR(found.st_mode):
         raise HomeError(f"{home.data} is not a folder; move it away or set RUNQ_HOME to another place")
     if found.st_uid != os.geteuid():

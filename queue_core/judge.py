@@ -43,8 +43,11 @@ class Judge:
         handed_over = Request(caller=request.caller, argv=job.on_dead, program=program, cwd=request.cwd)
         return self._decide(handed_over, project)
 
-    def job(self, it: Job) -> str | None:
-        """Why an agent's job that is stored may not run after all, or None; asked again when it is claimed."""
+    def job(self, it: Job, *, project: str | None = None) -> str | None:
+        """Why an agent's job that is stored may not run after all, or None; asked again when it is claimed.
+
+        `project` is where an agent works that wants somebody's job to run again.
+        """
         if os.path.realpath(it.executable) != it.program:
             return f"{it.executable} is no longer {it.program}"
         own = {name: value for name, value in it.env.items() if name not in CAPTURED}
@@ -56,7 +59,7 @@ class Judge:
             env=own,
             stdin=it.stdin_path is not None,
         )
-        decision = self._decide(request, it.project)
+        decision = self._decide(request, project or it.project)
         return None if decision.verdict == "allowed" else decision.reason
 
     def _decide(self, request: Request, project: str | None) -> Decision:

@@ -38,7 +38,8 @@ def _dead(by_state: dict[str, int]) -> str | None:
     count = by_state["dead"]
     if not count:
         return None
-    return f"{count} dead letter{'s' if count > 1 else ''}: `runq dead list` shows why, `runq dead retry --all` runs them again"
+    letters = "dead letter" if count == 1 else "dead letters"
+    return f"{count} {letters}: `runq dead list` shows why, `runq dead retry --all` runs them again"
 
 
 def _held(by_state: dict[str, int]) -> str | None:

@@ -272,7 +272,7 @@ class Queue:
             from queue_core.judge import Judge
 
             judge = Judge(self.home, self.settings)
-            held = {job_id: reason for job_id in ids if (reason := judge.job(self.job(job_id))) is not None}
+            held = {job_id: reason for job_id in ids if (reason := judge.job(self.job(job_id), project=origin.project))}
         return self._changed(self.store.replay(ids, held=held))
 
     def discard(self, ids: Sequence[int]) -> Moved:

@@ -143,9 +143,11 @@ def _from_dict(fields: dict[str, Any], spool_id: str) -> Admission:
     job["locks"] = tuple((name, capacity) for name, capacity in job["locks"])
     if job["stdin"] is not None:
         job["stdin"] = job["stdin"].encode("latin-1")
-    parts: dict[str, Any] = {
+    made: dict[str, Any] = {
+        **fields,
         "job": NewJob(**job),
         "origin": Origin(**fields["origin"]),
         "retry": Retry(**fields["retry"]),
+        "spool_id": spool_id,
     }
-    return Admission(**{**fields, **parts, "spool_id": spool_id})
+    return Admission(**made)

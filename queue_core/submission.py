@@ -179,12 +179,18 @@ def _ids(name: str, value: Any) -> tuple[int | str, ...]:
     for item in value if is_list(value) else [value]:
         if isinstance(item, bool) or not isinstance(item, (int, str)):
             raise InvalidJob(f"{name} is a list of job ids, not {_shown(value)}")
-        digits = isinstance(item, str) and item.isascii() and item.isdigit()
-        number = int(item[:20]) if digits else item if isinstance(item, int) else None
-        if number is not None and not 0 < number < 2**63:
-            raise InvalidJob(f"{name} holds job ids, which are positive whole numbers, not {_shown(item)}")
-        found.append(item if number is None else number)
+        found.append(_id_or_ref(name, item))
     return tuple(found)
+
+
+def _id_or_ref(name: str, item: int | str) -> int | str:
+    """An id, also written as a text; any other text is the `ref` of an earlier line."""
+    if isinstance(item, str) and not (item.isascii() and item.isdigit()):
+        return item
+    number = int(item[:20]) if isinstance(item, str) else item
+    if not 0 < number < 2**63:
+        raise InvalidJob(f"{name} holds job ids, which are positive whole numbers, not {_shown(item)}")
+    return number
 
 
 def _shown(value: Any) -> str:

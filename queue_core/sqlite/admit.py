@@ -7,6 +7,7 @@ from queue_core.fastjson import dumps
 from queue_core.health import limit_for
 from queue_core.lifecycle import dependency, entry_state
 from queue_core.model import PRIORITIES, Receipt
+from queue_core.sqlite import queues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ _COLUMNS = (
     " created_at, reason"
 )
 _INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
-_ENSURE_QUEUE = (
-    "INSERT INTO queues (name, slots) VALUES (?, coalesce((SELECT value FROM meta WHERE name = 'parallelism'), ?))"
-    " ON CONFLICT DO NOTHING"
-)
 
 
 def admit(
@@ -66,7 +63,7 @@ def _admit_one(
         known = tx.execute("SELECT job FROM spooled WHERE id = ?", (admission.spool_id,)).fetchone()
         if known:
             return Receipt(id=known[0], state="available", existing=True)
-    tx.execute(_ENSURE_QUEUE, (admission.job.queue, parallelism))
+    queues.ensure(tx, admission.job.queue, parallelism)
     needs = _needs(tx, admission.job, refs)
     unmet = sum(not met for _, _, met in needs)
     state = entry_state(held=admission.held is not None, unmet=unmet, due_at=admission.due_at, now=now)

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 
     from queue_core.model import JobState
 
-_ENSURE_QUEUE = (
-    "INSERT INTO queues (name, slots) VALUES (?, coalesce((SELECT value FROM meta WHERE name = 'parallelism'), ?))"
-    " ON CONFLICT DO NOTHING"
-)
-
 
 def cancel(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
     """End waiting jobs and mark running ones to be stopped; each with the state it was found in.
@@ -45,8 +40,8 @@ def _cancel_waiting(tx: sqlite3.Connection, job_id: int, state: JobState, now: f
 
 def _end_waiting(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> None:
     queue, lock_list = tx.execute(
-        "UPDATE jobs SET state = 'cancelled', parked = NULL, unmet = 0, finished_at = ?, ended = ?, reason = ? WHERE id = ?"
-        " RETURNING queue, locks",
+        "UPDATE jobs SET state = 'cancelled', parked = NULL, unmet = 0, finished_at = ?, ended = ?, reason = ?"
+        " WHERE id = ? RETURNING queue, locks",
         (now, next_end(tx), reason, job_id),
     ).fetchone()
     forget_needs(tx, job_id)
@@ -85,8 +80,8 @@ def replay(tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str]) 
         next_state(_state(tx, job_id), "replay", job_id=job_id)
         _refuse_second_of_a_key(tx, job_id)
         tx.execute(
-            "UPDATE jobs SET state = 'available', failures = 0, attempts_before = attempt, finished_at = NULL, ended = NULL, due_at = NULL, reason = NULL"
-            " WHERE id = ?",
+            "UPDATE jobs SET state = 'available', failures = 0, attempts_before = attempt, finished_at = NULL,"
+            " ended = NULL, due_at = NULL, reason = NULL WHERE id = ?",
             (job_id,),
         )
         if job_id in held:
@@ -125,18 +120,6 @@ def pin(tx: sqlite3.Connection, ids: Sequence[int], *, by: str | None) -> list[t
         found.append((job_id, _state(tx, job_id)))
         tx.execute("UPDATE jobs SET pinned = ? WHERE id = ?", (by, job_id))
     return found
-
-
-def pause(tx: sqlite3.Connection, queue: str | None, *, paused: bool, parallelism: int) -> list[str]:
-    """Stop or go on handing out one queue's jobs (which need not have any yet), or all queues'."""
-    if queue is None:
-        tx.execute("UPDATE queues SET paused = ?", (paused,))
-        if not tx.execute("SELECT 1 FROM queues LIMIT 1").fetchone():
-            return pause(tx, "default", paused=paused, parallelism=parallelism)
-        return [name for (name,) in tx.execute("SELECT name FROM queues ORDER BY name").fetchall()]
-    tx.execute(_ENSURE_QUEUE, (queue, parallelism))
-    tx.execute("UPDATE queues SET paused = ? WHERE name = ?", (paused, queue))
-    return [queue]
 
 
 _PRUNABLE = (

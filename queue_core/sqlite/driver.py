@@ -35,9 +35,8 @@ def _load() -> ModuleType:
 
 def _lru_cache(maxsize: int) -> Callable[[Callable[..., Any]], Any]:
     """`functools.lru_cache` as the driver calls it: for its cache of prepared statements."""
-    from _functools import _lru_cache_wrapper  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-
-    return lambda function: _lru_cache_wrapper(function, maxsize, False, tuple)  # pyright: ignore[reportUnknownVariableType]
+    wrapper: Any = __import__("_functools")._lru_cache_wrapper
+    return lambda function: wrapper(function, maxsize, False, tuple)
 
 
 if not TYPE_CHECKING:

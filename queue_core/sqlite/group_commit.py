@@ -22,6 +22,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 BATCH = 64
+LONGEST_COMMIT = 60.0  # seconds that a change which is being written is waited for
 MARGIN = 1.0  # seconds beyond the database's own patience
 
 
@@ -56,7 +57,10 @@ class GroupCommit:
             self._changed.notify()
         if not mine.done.wait(self._database.patience + MARGIN) and self._withdrawn(mine):
             raise StoreBusy("the queue is busy: its database did not answer in time; try again in a moment")
-        mine.done.wait()
+        if not mine.done.wait(LONGEST_COMMIT):
+            raise StoreError(
+                "the disk does not answer, so it is not known whether this was stored; look before repeating it"
+            )
         if mine.error is not None:
             raise translate(mine.error, self._database.home) or mine.error
         return mine.result

@@ -20,9 +20,7 @@ class SqliteInlet:
         """Open or make the database; a write waits for others for at most `patience` seconds."""
         self._database = Database(home, patience=patience)
 
-    def enqueue(
-        self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int
-    ) -> list[Receipt]:
+    def enqueue(self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int) -> list[Receipt]:
         """Store jobs, all or none; durable when it returns."""
         return self._database.write(admit, admissions, now=now, capacity=capacity, parallelism=parallelism)
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _JOB_COLUMNS = (
     "id, state, queue, priority, sequential, due_at, unmet, parked, argv, program, executable, cwd, env, stdin_path,"
     " timeout, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project, approved_at,"
-    " pinned, created_at, started_at, finished_at, claim, attempt, failures, attempts_before, worker, keeper, host, cancel_requested,"
-    " outcome, exit_code, signal, reason"
+    " pinned, created_at, started_at, finished_at, claim, attempt, failures, attempts_before, worker, keeper, host,"
+    " cancel_requested, outcome, exit_code, signal, reason"
 )
 _JOB_NAMES = tuple(_JOB_COLUMNS.replace("\n", " ").split(", "))
 _ATTEMPT_COLUMNS = (

@@ -168,7 +168,9 @@ class SqliteStore:
         return self._control("pin", ids, by=by)
 
     def pause(self, queue: str | None, *, paused: bool, parallelism: int) -> list[str]:
-        return self._control("pause", queue, paused=paused, parallelism=parallelism)
+        from queue_core.sqlite import queues
+
+        return self._writer.write(queues.pause, queue, paused=paused, parallelism=parallelism)
 
     def prune(self, *, before: float, limit: int) -> list[tuple[int, int]]:
         return self._control("prune", before=before, limit=limit)

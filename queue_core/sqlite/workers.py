@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queue_core.sqlite import reads
+from queue_core.sqlite.queues import ensure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,11 +59,8 @@ def configure(tx: sqlite3.Connection, limits: Mapping[str, int], queues: Mapping
     if "parallelism" in limits:
         tx.execute("UPDATE queues SET slots = ? WHERE own_slots = 0", (limits["parallelism"],))
     for queue, slots in queues.items():
-        tx.execute(
-            "INSERT INTO queues (name, slots, own_slots) VALUES (?, ?, 1)"
-            " ON CONFLICT DO UPDATE SET slots = excluded.slots, own_slots = 1",
-            (queue, slots),
-        )
+        ensure(tx, queue, slots)
+        tx.execute("UPDATE queues SET slots = ?, own_slots = 1 WHERE name = ?", (slots, queue))
 
 
 def limit(tx: sqlite3.Connection, name: str, default: int) -> int:

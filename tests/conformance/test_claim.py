@@ -182,9 +182,13 @@ class TestPolicyAtTheClaim:
         job = bench.add("bad", caller=caller)
         assert [lease.job for lease in bench.claim(may_run=self.ask)] == [job]
 
-    def test_a_job_that_is_held_lets_the_next_have_its_lock(self, bench: Bench) -> None:
+    def test_a_job_that_is_held_when_its_lock_was_free_at_last_wakes_the_next(self, bench: Bench) -> None:
+        bench.add(locks=(("gpu", 1),))
+        (holder,) = bench.claim()
         bench.add("bad", caller="agent", locks=(("gpu", 1),))
         next_one = bench.add("good", caller="agent", locks=(("gpu", 1),))
+        assert bench.claim() == []
+        bench.end(holder)
         assert [lease.job for lease in bench.claim(may_run=self.ask)] == [next_one]
 
 

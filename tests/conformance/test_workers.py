@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from queue_core.value import replace
 import pytest
 
 from queue_core.value import replace

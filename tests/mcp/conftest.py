@@ -18,9 +18,11 @@ def anyio_backend() -> str:
 def _places() -> Iterator[Place]:
     # Not tmp_path: the path of a keeper's socket has to be short.
     folder = Path(tempfile.mkdtemp(prefix="runq-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
-    with Place(folder) as place:
-        yield place
-    shutil.rmtree(folder)
+    try:
+        with Place(folder) as place:
+            yield place
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -14,7 +15,6 @@ from mcp_types import CallToolResult, TextContent, TextResourceContents
 
 from mcp_server.server import make_server
 from mcp_server.session import Session
-from queue_core import changes
 from queue_core.model import ENDED, Filter, Job, NewJob, Origin
 from queue_core.service import Queue
 from tests.helpers import wait_until
@@ -38,23 +38,21 @@ class Place:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.terminate()
-            process.wait()
         if self._queue is not None:
-            self.stop_everything(self._queue)
+            self._stop_everything(self._queue)
             self._queue.close()
 
-    def stop_everything(self, queue: Queue) -> None:
-        """A test that failed half way leaves commands and workers behind."""
-        live = [job.id for job in queue.store.jobs(Filter(states=("running",), limit=1000)).jobs]
+    def _stop_everything(self, queue: Queue) -> None:
+        """A test that failed half way leaves commands and workers behind; a worker waits for its commands."""
+        live = queue.ids(Filter(states=("running",)))
         if live:
             queue.cancel(live)
-            changes.ring(queue.home, "work")
         for pid in queue.live_workers().values():
             with suppress(ProcessLookupError):
-                os.kill(pid, 15)
+                os.kill(pid, signal.SIGTERM)
         wait_until(lambda: not queue.live_workers(), "the workers have left", timeout=30)
+        for process in self._processes:
+            process.wait()
 
     @property
     def environ(self) -> dict[str, str]:

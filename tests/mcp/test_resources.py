@@ -68,22 +68,23 @@ async def heard_until(events: Any, last: object) -> set[object]:
     return heard
 
 
+ROUNDS = """for round in 1 2 3; do until [ -e "$1.$round" ]; do sleep 0.02; done; echo more; done"""
+
+
 async def test_growing_output_and_later_changes_of_a_dead_letter_are_told(workshop: Place) -> None:
-    gate, more = workshop.project / "gate-update", workshop.project / "more-update"
-    wait_for = 'until [ -e "$1" ]; do sleep 0.02; done'
-    running = workshop.add(
-        "sh", "-c", f"{wait_for}; echo more; {wait_for.replace('$1', '$2')}", "sh", str(more), str(gate)
-    )
+    gate = workshop.project / "growing"
+    running = workshop.add("sh", "-c", ROUNDS, "sh", str(gate))
     dead = workshop.die("false")
     output, letter = (ResourceUpdated(uri=uri) for uri in (f"queue://jobs/{running}/output", f"queue://jobs/{dead}"))
     async with workshop.client() as client:
         with anyio.fail_after(LIMIT):
             async with client.listen(resource_subscriptions=[output.uri, letter.uri]) as events:
-                more.touch()
-                await heard_until(events, output)
+                for number in (1, 2):  # while nothing changes in the queue itself
+                    gate.with_name(f"growing.{number}").touch()
+                    await heard_until(events, output)
                 workshop.queue.discard([dead])
                 await heard_until(events, letter)
-                gate.touch()
+                gate.with_name("growing.3").touch()
                 assert (await ask(client, "wait", job_ids=[running]))["done"]
 
 

@@ -138,7 +138,7 @@ class TestTampering:
 
 class TestAccess:
     @pytest.fixture
-    def usual_umask(self):  # noqa: ANN201
+    def usual_umask(self):
         before = os.umask(0o022)
         yield
         os.umask(before)

@@ -27,9 +27,7 @@ SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <
 
 class TestPatience:
     @pytest.mark.parametrize("grouped", [False, True])
-    def test_who_does_not_get_the_lock_in_time_is_told_that_the_queue_is_busy(
-        self, home: Home, grouped: bool
-    ) -> None:
+    def test_who_does_not_get_the_lock_in_time_is_told_that_the_queue_is_busy(self, home: Home, grouped: bool) -> None:
         store = SqliteStore(home, patience=0.05, group_commit=grouped)
         bench = Bench(store)
         with lock_held(home), pytest.raises(StoreBusy, match="try again"):

@@ -70,7 +70,7 @@ class TestNamedStatements:
         ],
         ids=["running here", "running", "next due", "claimable", "job", "states", "caller", "dependencies"],
     )
-    def test_so_does_a_read(self, home: Home, read, index: str) -> None:  # noqa: ANN001
+    def test_so_does_a_read(self, home: Home, read, index: str) -> None:
         sql, values = next(read())
         steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
         assert bad_steps(steps) == []
@@ -112,15 +112,14 @@ def live(bench: Bench) -> None:
     bench.add(unique="k", spool_id="s#0")
     second = bench.add(locks=(("gpu", 1),), after=(first,))
     bench.add(queue="other", sequential=True, after_any=(first,), due_at=START + 5)
-    bench.add(locks=(("gpu", 1),))
+    bench.add(locks=(("gpu", 1),), priority="low")
     held = bench.add(held="ask", caller="agent")
     bench.configure(parallelism=3, max_running=4, queues={"own": 2})
     lease = bench.claim_one(first)
-    bench.exchange(settlement(lease, FAILURE))
+    bench.settle(settlement(lease, FAILURE))
     bench.tick(10)
-    bench.claim(may_run=lambda job: None)
+    lease = bench.claim_one(first)
     bench.store.take_over(bench.store.running(), "w2")
-    lease = bench.claim_one(first) if bench.state(first) == "available" else lease
     bench.end(lease, exited(64), permanent=[64])
     bench.replay(first)
     bench.run(first)

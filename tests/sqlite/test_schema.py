@@ -114,7 +114,9 @@ class TestConstraints:
         with pytest.raises(sqlite3.IntegrityError):
             database.execute(record, (job,))
 
-    @pytest.mark.parametrize(("outcome", "detail"), [("exited", "NULL, NULL"), ("signalled", "1, NULL"), ("gone", "1, 1")])
+    @pytest.mark.parametrize(
+        ("outcome", "detail"), [("exited", "NULL, NULL"), ("signalled", "1, NULL"), ("gone", "1, 1")]
+    )
     def test_an_attempt_says_how_it_ended(self, database: sqlite3.Connection, outcome: str, detail: str) -> None:
         job = insert(database)
         with pytest.raises(sqlite3.IntegrityError):

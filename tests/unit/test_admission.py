@@ -74,7 +74,9 @@ class TestChoices:
         assert found.retry == Retry(retries=0, backoff="immediate", base=0.0, cap=9.0, jitter=0.5)
         assert found.timeout == 5.0
 
-    @pytest.mark.parametrize(("fields", "due_at"), [({}, None), ({"delay": 5.0}, NOW + 5), ({"delay": 0.0}, NOW), ({"at": 9.0}, 9.0)])
+    @pytest.mark.parametrize(
+        ("fields", "due_at"), [({}, None), ({"delay": 5.0}, NOW + 5), ({"delay": 0.0}, NOW), ({"at": 9.0}, 9.0)]
+    )
     def test_a_delay_counts_from_now_and_a_time_is_a_time(
         self, home: Home, fields: dict[str, float], due_at: float | None
     ) -> None:
@@ -172,7 +174,7 @@ class TestAgents:
 
     def allow(self, home: Home, bin_dir: Path, *words: str, more: str = "") -> None:
         program = os.path.realpath(bin_dir / "tool")
-        self.rules(home, f"[[allow]]\nargv = {list(('tool', *words))!r}\nprogram = {program!r}\n{more}\n")
+        self.rules(home, f"[[allow]]\nargv = {['tool', *words]!r}\nprogram = {program!r}\n{more}\n")
 
     def test_without_a_rule_it_is_held_and_says_why(self, home: Home, agent: Origin) -> None:
         assert admit(home, origin=agent).held == "no rule covers this command"
@@ -208,9 +210,7 @@ class TestAgents:
     def test_the_users_roots_count_besides_the_project(self, home: Home, agent: Origin) -> None:
         assert admit(home, origin=agent, cwd="/", settings=Settings(roots=("/",))).held is not None
 
-    def test_a_root_may_begin_with_a_tilde(
-        self, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_root_may_begin_with_a_tilde(self, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         (tmp_path / "work").mkdir()
         origin = Origin(caller="agent")
@@ -224,7 +224,12 @@ class TestAgents:
 
     def test_variables_and_input_have_to_be_covered(self, home: Home, agent: Origin, bin_dir: Path) -> None:
         self.allow(home, bin_dir)
-        for fields in ({"env": {"LD_PRELOAD": "x"}}, {"pass_env": ("KEY",)}, {"stdin": b"x"}, {"stdin_path": "/etc/hostname"}):
+        for fields in (
+            {"env": {"LD_PRELOAD": "x"}},
+            {"pass_env": ("KEY",)},
+            {"stdin": b"x"},
+            {"stdin_path": "/etc/hostname"},
+        ):
             assert admit(home, origin=agent, **fields).held is not None
         self.allow(home, bin_dir, more="env = ['CI']\nstdin = true")
         assert admit(home, origin=agent, env={"CI": "1"}, stdin=b"x").held is None

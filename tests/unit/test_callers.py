@@ -45,7 +45,7 @@ def test_inside_a_job_it_is_that_jobs_caller(environ: dict[str, str], of_job: st
 
 def test_the_jobs_own_id_is_asked_for() -> None:
     asked: list[int] = []
-    caller_of({"RUNQ_JOB_ID": "42"}, hook_verb=False, caller_of_job=lambda job: asked.append(job))
+    caller_of({"RUNQ_JOB_ID": "42"}, hook_verb=False, caller_of_job=asked.append)
     assert asked == [42]
 
 

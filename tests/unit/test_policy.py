@@ -19,7 +19,9 @@ def resolve(name: str) -> str | None:
     return name if name.startswith("/") else "/programs/" + name
 
 
-def judge(argv: list[str], *rules: Rule, roots: tuple[str, ...] = (ROOT,), agents: str = "ask", **more: Any) -> Decision:
+def judge(
+    argv: list[str], *rules: Rule, roots: tuple[str, ...] = (ROOT,), agents: str = "ask", **more: Any
+) -> Decision:
     fields: dict[str, Any] = {"caller": "agent", "cwd": ROOT, "program": resolve(argv[0]), **more}
     return decide(Request(argv=tuple(argv), **fields), rules, roots=roots, agents=agents, resolve=resolve)
 
@@ -144,7 +146,9 @@ class TestRelativePaths:
     def test_paths_outside_and_options_are_not(self, project: Path, value: str) -> None:
         assert self.path_verdict(project, value) == "ask"
 
-    @pytest.mark.parametrize("value", ["host:path", "user@host:path", "https://evil/x", "ext::sh -c x", ":(top)x", "file::a"])
+    @pytest.mark.parametrize(
+        "value", ["host:path", "user@host:path", "https://evil/x", "ext::sh -c x", ":(top)x", "file::a"]
+    )
     def test_what_git_and_others_take_for_an_address_is_no_path(self, project: Path, value: str) -> None:
         assert self.path_verdict(project, value) == "ask"
 
@@ -224,7 +228,7 @@ class TestHostileVectors:
 
     @pytest.mark.parametrize("command", [one for one in HOSTILE if not one.startswith("git ")])
     def test_programs_that_run_others_are_not_had_by_a_wildcard(self, command: str) -> None:
-        program = command.split()[0]
+        program = command.split(maxsplit=1)[0]
         decision = judge(command.split(), Rule(argv=(program, "...")))
         assert decision.verdict == "ask"
         assert "exact rule" in decision.reason
@@ -253,7 +257,9 @@ class TestHostileVectors:
 class TestWhatGoesWithIt:
     RULE = Rule(argv=("make", "test"), env=("CI",), stdin=True)
 
-    @pytest.mark.parametrize("more", [{"env": {"LD_PRELOAD": "x"}}, {"pass_env": ("API_KEY",)}, {"env": {"CI": "1", "X": ""}}])
+    @pytest.mark.parametrize(
+        "more", [{"env": {"LD_PRELOAD": "x"}}, {"pass_env": ("API_KEY",)}, {"env": {"CI": "1", "X": ""}}]
+    )
     def test_variables_that_the_rule_does_not_name_have_to_be_asked_about(self, more: dict[str, Any]) -> None:
         decision = judge(["make", "test"], self.RULE, **more)
         assert decision.verdict == "ask"

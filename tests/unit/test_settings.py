@@ -140,9 +140,7 @@ class TestFile:
             ("[queues]\nbuilds = true", "queues.builds"),
         ],
     )
-    def test_a_wrong_value_is_told_with_its_name_and_its_place(
-        self, home: Home, text: str | bytes, words: str
-    ) -> None:
+    def test_a_wrong_value_is_told_with_its_name_and_its_place(self, home: Home, text: str | bytes, words: str) -> None:
         path = write(home, text)
         with pytest.raises(SettingsError) as error:
             load(home, {})

@@ -150,6 +150,8 @@ def test_a_time_is_a_number_or_iso_8601(value: Any, seconds: float) -> None:
     assert time_of(value) == seconds
 
 
-@pytest.mark.parametrize(("word", "expected"), [("a", ("a", 1)), ("a=2", ("a", 2)), ("a=", ("a", 1)), ("a=0", ("a", 0))])
+@pytest.mark.parametrize(
+    ("word", "expected"), [("a", ("a", 1)), ("a=2", ("a", 2)), ("a=", ("a", 1)), ("a=0", ("a", 0))]
+)
 def test_a_lock_is_a_name_with_or_without_a_capacity(word: str, expected: tuple[str, int]) -> None:
     assert lock(word) == expected

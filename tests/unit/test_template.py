@@ -59,14 +59,18 @@ class TestInjection:
         with pytest.raises(InvalidJob, match="option"):
             fill(["rm", "{a}", "{b}"], {"a": "--", "b": "-rf"})
 
-    @pytest.mark.parametrize("template", [["rm", "--", "{v}"], ["rm", "file-{v}"], ["rm", "--name={v}"], ["rm", "./{v}"]])
+    @pytest.mark.parametrize(
+        "template", [["rm", "--", "{v}"], ["rm", "file-{v}"], ["rm", "--name={v}"], ["rm", "./{v}"]]
+    )
     def test_unless_the_template_put_something_before_it(self, template: list[str]) -> None:
         assert fill(template, {"v": "-rf"})[-1].endswith("-rf")
 
     def test_a_value_is_not_looked_through_for_placeholders(self) -> None:
         assert fill(["note", "{a}"], {"a": "{b}", "b": "x"}) == ("note", "{b}")
 
-    @given(st.dictionaries(st.sampled_from("abc"), st.text()), st.lists(st.sampled_from(["x", "{a}", "{b}y", "{c}{a}"])))
+    @given(
+        st.dictionaries(st.sampled_from("abc"), st.text()), st.lists(st.sampled_from(["x", "{a}", "{b}y", "{c}{a}"]))
+    )
     def test_whatever_the_payload_holds_there_are_as_many_arguments_as_in_the_template(
         self, payload: dict[str, str], template: list[str]
     ) -> None:

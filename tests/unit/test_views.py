@@ -116,7 +116,15 @@ class TestSecrets:
         asked = NewJob(argv=("true",), env={"MY_TOKEN": "hush-2"}, stdin=b"hush-3")
         (receipt,) = whole.enqueue([asked], Origin(caller="person"), folder="/")
         leases = whole.store.exchange(
-            (), worker="w", keeper="k", host="h", want=1, max_running=9, now=NOW, tokens=lambda: "hush-5", chance=lambda: 0
+            (),
+            worker="w",
+            keeper="k",
+            host="h",
+            want=1,
+            max_running=9,
+            now=NOW,
+            tokens=lambda: "hush-5",
+            chance=lambda: 0,
         )[1]
         assert leases[0].stdin == b"hush-3"
         assert "hush" not in repr((whole.job(receipt.id), leases, whole.store.running()))

@@ -162,7 +162,8 @@ class Rig:
         return self.job(job_id)
 
     def log(self) -> str:
-        return (self.home / "logs" / "runq.log").read_text()
+        path = self.home / "logs" / "runq.log"
+        return path.read_text() if path.exists() else ""
 
     def run_dir(self, job_id: int, claim: int = 1) -> Path:
         return self.home / "runs" / str(job_id) / str(claim)
@@ -313,4 +314,3 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     made = Rig(tmp_path)
     yield made
     made.close()
-

@@ -75,7 +75,9 @@ def test_dead_workers_and_their_keepers_are_forgotten(rig: Rig, busy: None) -> N
     gate.open()
     rig.reaches(job, "succeeded")
     wait_until(
-        lambda: [row.id for row in rig.queue.store.workers()] == [inner.worker.id], "the dead one is forgotten", PATIENCE
+        lambda: [row.id for row in rig.queue.store.workers()] == [inner.worker.id],
+        "the dead one is forgotten",
+        PATIENCE,
     )
     wait_until(lambda: len(os.listdir(rig.home / "keepers")) == 1, "the dead one's keeper is too", PATIENCE)
     assert os.listdir(rig.home / "workers") == [f"{inner.worker.id}.lock"]

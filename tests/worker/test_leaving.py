@@ -127,3 +127,20 @@ def test_a_worker_that_cannot_start_says_why(rig: Rig) -> None:
     assert done.stderr.startswith("runq: ") and "keepers" in done.stderr
     assert "Traceback" not in done.stderr
     assert rig.queue.store.workers() == [] and os.listdir(rig.home / "workers") == []
+
+
+def test_a_command_that_lives_on_alone_keeps_nobody_from_stopping_now(rig: Rig) -> None:
+    """Its keeper is dead, nobody can ask it to end: it is left to the next worker, which waits for it."""
+    gate = rig.gate()
+    job = rig.sh(f"echo ran >> ran; {gate.wait}", "--retries", "1")
+    worker = rig.worker()
+    rig.wrote("ran")
+    rig.kill_keepers()
+    wait_until(lambda: len(rig.keepers()) == 1, "the worker has another keeper", PATIENCE)
+    worker.signal(signal.SIGQUIT)
+    assert worker.left()[0] == 0
+    assert (rig.state(job), rig.lines("ran")) == ("running", ["ran"])
+    gate.open()
+    rig.worker()
+    rig.reaches(job, "succeeded")
+    assert [one.outcome for one in rig.job(job).attempts] == ["lost", "exited"]

@@ -60,17 +60,21 @@ def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_poll")
 def test_room_that_a_worker_has_no_use_for_is_taken_by_another_without_a_poll(rig: Rig) -> None:
-    gate = rig.gate()
-    first = rig.sh(gate.wait)
-    busy = rig.worker(RUNQ_PARALLELISM="1")
+    """One that was told to finish has two commands; when the first ends, somebody else may start another."""
+    gate, other = rig.gate(), rig.gate("other")
+    first, last = rig.sh(gate.wait), rig.sh(other.wait)
+    busy = rig.worker(RUNQ_PARALLELISM="2")
     rig.pid_of(first)
+    rig.pid_of(last)
     rig.inner()
     busy.signal(signal.SIGTERM)
     wait_until(lambda: len(rig.queue.live_workers(claiming=True)) == 1, "one claims no more", PATIENCE)
-    second = rig.sh("true")
-    assert rig.state(second) == "available"
+    waiting = rig.sh("true")
+    wait_until(lambda: rig.status(waiting)["waiting_for"], "it waits for room", PATIENCE)
     gate.open()
-    rig.reaches(second, "succeeded")
+    rig.reaches(waiting, "succeeded")
+    assert rig.state(last) == "running"
+    other.open()
 
 
 @pytest.mark.usefixtures("no_poll")
@@ -139,7 +143,9 @@ def test_jobs_wait_for_what_they_depend_on(rig: Rig) -> None:
     third = rig.sh(noted("third"), "--after-failure", str(failing), "--after", str(second))
     rig.worker()
     ended(rig, [first, second, third])
-    assert rig.lines("events") == [f"{what} {name}" for name in ("first", "second", "third") for what in ("start", "end")]
+    assert rig.lines("events") == [
+        f"{what} {name}" for name in ("first", "second", "third") for what in ("start", "end")
+    ]
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -1,0 +1,77 @@
+"""Policy asked again about a stored job: when it is replayed by an agent, and when it is to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queue_core.judge import Judge
+from queue_core.settings import Settings
+from queue_core.value import replace
+from tests.unit.programs_for_tests import make_program
+from tests.unit.test_views import job
+
+if TYPE_CHECKING:
+    from queue_core.home import Home
+    from queue_core.model import Job
+
+
+@pytest.fixture
+def stored(bin_dir: Path, tmp_path: Path) -> Job:
+    tool = str(Path(make_program(bin_dir / "tool")).resolve())
+    project = str(tmp_path.resolve())
+    return job(argv=("tool", "x"), program=tool, executable=tool, cwd=project, project=project, caller="agent")
+
+
+def judged(home: Home, it: Job, rules: str = "", **settings: object) -> str | None:
+    Path(home.rules_file).write_text(rules)
+    Path(home.rules_file).chmod(0o600)
+    return Judge(home, Settings(**settings)).job(it)  # pyright: ignore[reportArgumentType]
+
+
+def rule(it: Job, more: str = "") -> str:
+    return f"[[allow]]\nargv = ['tool', 'x']\nprogram = '{it.program}'\n{more}\n"
+
+
+def test_what_a_rule_covers_may_run(home: Home, stored: Job) -> None:
+    assert judged(home, stored, rule(stored)) is None
+
+
+def test_when_the_rule_is_gone_it_may_not(home: Home, stored: Job) -> None:
+    assert judged(home, stored) == "no rule covers this command"
+
+
+def test_when_the_rules_are_broken_it_may_not(home: Home, stored: Job) -> None:
+    assert "cannot be read" in (judged(home, stored, "[[") or "")
+
+
+def test_a_program_that_was_exchanged_for_another_may_not(home: Home, stored: Job, bin_dir: Path) -> None:
+    other = make_program(bin_dir / "other")
+    (bin_dir / "link").symlink_to(stored.program)
+    it = replace(stored, executable=str(bin_dir / "link"))
+    assert judged(home, it, rule(it), agents="allow") is None
+    (bin_dir / "link").unlink()
+    (bin_dir / "link").symlink_to(other)
+    assert "is no longer" in (judged(home, it, rule(it), agents="allow") or "")
+
+
+def test_its_own_variables_count_and_the_captured_ones_do_not(home: Home, stored: Job) -> None:
+    it = replace(stored, env={"PATH": "/b", "HOME": "/h", "LANG": "de", "VIRTUAL_ENV": "/v"})
+    assert judged(home, it, rule(it)) is None
+    it = replace(stored, env={"PATH": "/b", "LD_PRELOAD": "/x"})
+    assert "LD_PRELOAD" in (judged(home, it, rule(it)) or "")
+    assert judged(home, it, rule(it, "env = ['LD_PRELOAD']")) is None
+
+
+def test_an_input_file_counts(home: Home, stored: Job) -> None:
+    it = replace(stored, stdin_path="/etc/hostname")
+    assert "input" in (judged(home, it, rule(it)) or "")
+    assert judged(home, it, rule(it, "stdin = true")) is None
+
+
+def test_a_folder_that_became_a_link_out_of_the_project_does_too(home: Home, stored: Job, tmp_path: Path) -> None:
+    (tmp_path / "work").symlink_to("/")
+    it = replace(stored, cwd=str(tmp_path / "work"))
+    assert "outside" in (judged(home, it, rule(it)) or "")
