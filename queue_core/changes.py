@@ -63,10 +63,14 @@ class Bell:
         from queue_core.home import make_folder
 
         make_folder(home.bells)
-        self._path = f"{home.bells}/{topic}-{os.getpid()}-{os.urandom(4).hex()}"
-        os.mkfifo(self._path, 0o600)
+        name = f"{topic}-{os.getpid()}-{os.urandom(4).hex()}"
+        self._path = f"{home.bells}/{name}"
+        # Nobody rings under this name: a ringer that finds no reader yet would remove the FIFO.
+        unfinished = f"{home.bells}/new-{name}"
+        os.mkfifo(unfinished, 0o600)
         # Open for both, so that it never reads as ended when a ringer leaves.
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._descriptor = os.open(unfinished, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.rename(unfinished, self._path)
 
     def fileno(self) -> int:
         return self._descriptor

@@ -37,6 +37,12 @@ class TestRegister:
         bench.add(queue="usual", parallelism=1)
         assert {queue.name: queue.slots for queue in bench.store.queues()} == {"own": 7, "usual": 5}
 
+    def test_a_new_default_leaves_a_queues_own_places_alone(self, bench: Bench) -> None:
+        bench.configure(queues={"own": 3})
+        bench.add(queue="usual", parallelism=9)
+        bench.configure(parallelism=1)
+        assert {queue.name: queue.slots for queue in bench.store.queues()} == {"own": 3, "usual": 1}
+
     def test_no_limit_is_stored_unasked(self, bench: Bench) -> None:
         bench.enter("w1")
         assert bench.store.limits() == {}

@@ -55,6 +55,10 @@ class TestInjection:
         with pytest.raises(InvalidJob, match="option"):
             fill(["rm", "{a}{b}"], {"a": "", "b": "-rf"})
 
+    def test_nor_does_it_help_that_two_dashes_come_after_it(self) -> None:
+        with pytest.raises(InvalidJob, match="option"):
+            fill(["rm", "{v}", "--", "x"], {"v": "-rf"})
+
     def test_a_value_of_two_dashes_opens_the_way_for_nobody(self) -> None:
         with pytest.raises(InvalidJob, match="option"):
             fill(["rm", "{a}", "{b}"], {"a": "--", "b": "-rf"})

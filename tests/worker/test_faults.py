@@ -1,6 +1,7 @@
 """A worker whose store, keeper or disk fails it: it bears what passes, and leaves in order when it must."""
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from queue_core import changes
 from queue_core.errors import KeeperError, StoreBusy, StoreError, StoreFull
 from queue_core.keeper import boot as keeper_boot
 from queue_core.worker import loop
@@ -220,3 +222,19 @@ def test_a_worker_that_finishes_takes_nothing_over(rig: Rig) -> None:
     assert {one.worker for one in rig.queue.store.running()} == {orphan[0].worker}
     gate.open()
     mine.open()
+
+
+def test_a_bell_that_is_just_being_hung_is_not_taken_for_a_dead_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody rings between the making of the FIFO and its opening, and finds no reader."""
+    real = os.mkfifo
+
+    def mkfifo_and_ring(path: str, mode: int = 0o666) -> None:
+        real(path, mode)
+        changes.ring(rig.queue.home, "work", "watch")
+
+    monkeypatch.setattr(os, "mkfifo", mkfifo_and_ring)
+    bell = changes.Bell(rig.queue.home, "work")
+    changes.ring(rig.queue.home, "work")
+    assert select.select([bell], [], [], 0)[0]
+    bell.close()
+    assert os.listdir(rig.home / "bells") == []
