@@ -46,9 +46,11 @@ else
 	$(BIN)/python -m pip install --quiet --upgrade pip
 endif
 
-# Compiled at once, so that the first `runq add` is as fast as all later ones.
+# Compiled at once, so that the first `runq add` is as fast as all later ones. (Where venv has put setuptools
+# in, every start of Python would load its distutils shim: 1 ms that nobody needs here.)
 define install
 	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet) -e '$(1)'
+	@$(if $(UV),:,$(BIN)/python -m pip uninstall --quiet --yes setuptools 2>/dev/null)
 	@$(BIN)/python -m compileall -q queue_core mcp_server
 	@for verb in add hook; do env -u PYTHONDONTWRITEBYTECODE $(BIN)/runq $$verb --help >/dev/null; done
 	@touch $@

@@ -15,7 +15,8 @@ from mcp_server import replies
 from mcp_server.session import Session
 from mcp_server.wording import for_agents
 from queue_core.errors import QueueError
-from queue_core.model import WAITING, Filter
+from queue_core.jobs import Filter
+from queue_core.model import WAITING
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from mcp_server import replies, text
 from mcp_server.session import Session
 from mcp_server.wording import for_agents
 from queue_core.errors import QueueError, UnknownJob
-from queue_core.model import Filter
+from queue_core.jobs import Filter
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ from mcp_server import replies, text
 from mcp_server.replies import View
 from mcp_server.session import Session
 from queue_core.errors import QueueError, UnknownJob
-from queue_core.model import ENDED, Filter, Receipt
+from queue_core.jobs import Filter
+from queue_core.model import ENDED, Receipt
 from queue_core.outcomes import OutputFile
 from queue_core.service import Queue
 from queue_core.sqlite import reads

@@ -11,7 +11,8 @@ from queue_core.policy import Decision, Request, decide
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue_core.home import Home
-    from queue_core.model import Admission, Job
+    from queue_core.jobs import Job
+    from queue_core.model import Admission
     from queue_core.settings import Settings
 
 
@@ -57,7 +58,7 @@ class Judge:
             program=it.program,
             cwd=os.path.realpath(it.cwd),
             env=own,
-            stdin=it.stdin_path is not None,
+            stdin=it.has_input or it.stdin_path is not None,
         )
         decision = self._decide(request, project or it.project)
         return None if decision.verdict == "allowed" else decision.reason

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Literal
 
-    from queue_core.model import Condition, JobState, Outcome, Retry
+    from queue_core.jobs import Outcome
+    from queue_core.model import Condition, JobState, Retry
 
 # Where an event allows several next states, what else is known of the job picks one (see `entry_state`).
 TRANSITIONS: dict[tuple[JobState, str], tuple[JobState, ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from queue_core.model import Outcome
+from queue_core.jobs import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,138 +22,26 @@ if TYPE_CHECKING:
 
 # Programs that turn their arguments into more programs: an agent gets them by an exact rule only.
 NEVER_BY_WILDCARD = frozenset(
-    [
-        "sh",
-        "bash",
-        "dash",
-        "zsh",
-        "ksh",
-        "fish",
-        "csh",
-        "tcsh",
-        "busybox",
-        "env",
-        "xargs",
-        "timeout",
-        "nice",
-        "nohup",
-        "setsid",
-        "stdbuf",
-        "chroot",
-        "unshare",
-        "sudo",
-        "su",
-        "doas",
-        "pkexec",
-        "runuser",
-        "ssh",
-        "scp",
-        "sftp",
-        "rsync",
-        "find",
-        "fd",
-        "awk",
-        "gawk",
-        "mawk",
-        "sed",
-        "perl",
-        "python",
-        "python3",
-        "ruby",
-        "node",
-        "deno",
-        "bun",
-        "php",
-        "lua",
-        "Rscript",
-        "osascript",
-        "eval",
-        "exec",
-        "watch",
-        "parallel",
-        "make",
-        "cmake",
-        "ninja",
-        "docker",
-        "podman",
-        "kubectl",
-        "systemd-run",
-        "crontab",
-        "at",
-        "batch",
-        "vim",
-        "vi",
-        "nvim",
-        "emacs",
-        "ed",
-        "ex",
-        "less",
-        "more",
-        "man",
-        "tar",
-        "zip",
-        "unzip",
-        "git-shell",
-        "socat",
-        "nc",
-        "ncat",
-        "curl",
-        "wget",
-        "npx",
-        "uvx",
-        "pipx",
-        "claude",
-        "codex",
-        "gemini",
-        "aider",
-        "runq",
-        "runq-mcp",
-        "tmux",
-        "screen",
-        "script",
-        "expect",
-        "sort",
-        "rg",
-        "strace",
-        "ltrace",
-        "gdb",
-        "lldb",
-        "flock",
-        "ionice",
-        "chrt",
-        "taskset",
-        "time",
-        "nsenter",
-        "setpriv",
-        "prlimit",
-        "capsh",
-        "bwrap",
-        "firejail",
-        "entr",
-        "run-parts",
-        "start-stop-daemon",
-        "unbuffer",
-        "rbash",
-        "mksh",
-        "ash",
-        "pwsh",
-        "nodejs",
-        "pypy",
-        "luajit",
-        "tclsh",
-        "wish",
-        "guile",
-        "java",
-        "jshell",
-        "m4",
-        "sqlite3",
-        "psql",
-        "mysql",
-        "openssl",
-        "gmake",
-        "ansible",
-    ]
+    """
+    sh bash dash zsh ksh fish csh tcsh busybox env xargs timeout nice nohup setsid stdbuf chroot unshare sudo su
+    doas pkexec runuser ssh scp sftp rsync find fd awk gawk mawk sed perl python python3 ruby node deno bun php
+    lua Rscript osascript eval exec watch parallel make cmake ninja docker podman kubectl systemd-run crontab at
+    batch vim vi nvim emacs ed ex less more man tar zip unzip git-shell socat nc ncat curl wget npx uvx pipx
+    claude codex gemini aider runq runq-mcp tmux screen script expect sort rg strace ltrace gdb lldb flock
+    ionice chrt taskset time nsenter setpriv prlimit capsh bwrap firejail entr run-parts start-stop-daemon
+    unbuffer rbash mksh ash pwsh nodejs pypy luajit tclsh wish guile java jshell m4 sqlite3 psql mysql openssl
+    gmake ansible
+    """.split()  # noqa: SIM905 - a list of a hundred quoted words is no better to read
 )
+# Programs of many subcommands, some of which run whatever they are given, as do options of the others.
+VERSION_CONTROL = frozenset(["git", "hg", "svn"])
+RUNNING_SUBCOMMANDS = frozenset(
+    """
+    bisect config daemon difftool filter-branch help hook mergetool rebase remote-ext remote-fd send-email
+    submodule upload-archive upload-pack
+    """.split()  # noqa: SIM905
+)
+
 PLACEHOLDERS = ("<int>", "<word>", "<relpath>")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,:@+%-")
 
@@ -171,7 +59,7 @@ class Rule(Frozen):
     @property
     def wildcard(self) -> bool:
         """Whether it leaves any argument open."""
-        return any(token == "..." or token in PLACEHOLDERS for token in self.argv)
+        return any(_is_open(token) for token in self.argv)
 
 
 class Request(Frozen):
@@ -232,8 +120,8 @@ def _by_allow_rules(
 
 def _not_covered(rule: Rule, request: Request) -> str | None:
     """What a rule that fits the argv does not cover of the rest, in words."""
-    if rule.wildcard and is_never_by_wildcard(request):
-        return f"{os.path.basename(request.program)} runs other programs, so only an exact rule allows it"
+    if rule.wildcard and (reason := too_open(rule, request)):
+        return reason
     for name in (*request.env, *request.pass_env):
         if name not in rule.env:
             shown = name.encode("utf-8", "replace").decode()  # the reason is stored as text
@@ -243,9 +131,35 @@ def _not_covered(rule: Rule, request: Request) -> str | None:
     return None
 
 
-def is_never_by_wildcard(request: Request) -> bool:
-    """Whether the program, by any of its names, is one that runs other programs."""
-    return any(_stem(os.path.basename(name)) in NEVER_BY_WILDCARD for name in (request.argv[0], request.program))
+def too_open(rule: Rule, request: Request) -> str | None:
+    """Why a pattern with open places is not enough for this program, or None."""
+    program = os.path.basename(request.program)
+    if _is_one_of(NEVER_BY_WILDCARD, request):
+        return f"{program} runs other programs, so only an exact rule allows it"
+    if not _is_one_of(VERSION_CONTROL, request):
+        return None
+    subcommand = rule.argv[1]  # a pattern with an open place has a second word
+    if _is_open(subcommand) or subcommand.startswith("-") or subcommand in RUNNING_SUBCOMMANDS:
+        return f"{program} runs other programs by some subcommands, so a rule spells a harmless one out"
+    if any(value.startswith("-") for value in _left_open(rule, request)):
+        return f"{program} runs other programs by some options, so a rule spells them out"
+    return None
+
+
+def _left_open(rule: Rule, request: Request) -> list[str]:
+    """The arguments that a rule which fits leaves to the agent."""
+    fixed = len(rule.argv) - (rule.argv[-1] == "...")
+    placed = [value for token, value in zip(rule.argv, request.argv, strict=False) if token in PLACEHOLDERS]
+    return [*placed, *request.argv[fixed:]]
+
+
+def _is_open(token: str) -> bool:
+    return token == "..." or token in PLACEHOLDERS
+
+
+def _is_one_of(names: frozenset[str], request: Request) -> bool:
+    """Whether the program, by any of its names, is among these."""
+    return any(_stem(os.path.basename(name)) in names for name in (request.argv[0], request.program))
 
 
 def _stem(name: str) -> str:

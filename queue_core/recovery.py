@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from queue_core import outcomes
+from queue_core.jobs import Settlement
 from queue_core.keeper import verdict
 from queue_core.liveness import worker_lives
-from queue_core.model import Settlement
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from queue_core.home import Home
+    from queue_core.jobs import Orphan, Outcome
     from queue_core.keeper.records import Record
-    from queue_core.model import Orphan, Outcome
     from queue_core.store import Store
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 
+from queue_core import own_files
 from queue_core.errors import SettingsError, UsageError
 from queue_core.policy import PLACEHOLDERS, Rule
 from queue_core.shapes import is_list, is_object, is_texts
@@ -21,23 +21,7 @@ _KEYS = {"argv", "program", "reason", "env", "stdin"}
 
 def load(path: str) -> tuple[Rule, ...]:
     """The rules in force, none if there is no file; SettingsError says where a broken one is broken."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise SettingsError(f"{path} could not be read ({error.strerror})") from None
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
-        raise SettingsError(f"{path} can be changed by other users, so it is not read; run `chmod 600 {path}`")
-    import tomllib
-
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
-    except OSError as error:
-        raise SettingsError(f"{path} could not be read ({error.strerror})") from None
+    tables = own_files.read(path)
     return tuple(_rules(tables, path))
 
 

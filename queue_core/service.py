@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from queue_core.home import Home
-    from queue_core.model import Admission, Caller, Filter, Job, JobState, NewJob, Origin, Receipt
+    from queue_core.jobs import Filter, Job
+    from queue_core.model import Admission, Caller, JobState, NewJob, Origin, Receipt
     from queue_core.outcomes import OutputFile
     from queue_core.recovery import Found
     from queue_core.settings import Settings

@@ -5,8 +5,7 @@ It is only loaded when a file or the environment sets something: `runq add` with
 
 from __future__ import annotations
 
-import os
-
+from queue_core import own_files
 from queue_core.errors import SettingsError
 from queue_core.settings import Settings
 from queue_core.shapes import is_list, is_object
@@ -81,17 +80,7 @@ SPECS: dict[str, Spec] = {
 
 def from_file(path: str) -> dict[str, Any]:
     """What config.toml sets; nothing if there is none. SettingsError if it is broken."""
-    if not os.path.exists(path):
-        return {}
-    import tomllib
-
-    try:
-        with open(path, "rb") as file:
-            found = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
-    except OSError as error:
-        raise SettingsError(f"{path} could not be read ({error.strerror})") from None
+    found = own_files.read(path, trust_own_group=True)
     unknown = [name for name in found if name not in SPECS]
     if unknown:
         raise SettingsError(f"{path} sets `{unknown[0]}`, which is no setting; `runq doctor` lists them all")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import socket as sockets
     from collections.abc import Collection
 
-    from queue_core.model import Orphan
+    from queue_core.jobs import Orphan
     from queue_core.service import Queue
 
 PATIENCE = 2.0  # seconds for a keeper to answer, which takes it milliseconds

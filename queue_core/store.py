@@ -11,20 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Protocol
 
-    from queue_core.model import (
-        Admission,
-        Caller,
-        Filter,
-        Job,
-        JobState,
-        Lease,
-        Orphan,
-        Page,
-        QueueRow,
-        Receipt,
-        Settlement,
-        WorkerRow,
-    )
+    from queue_core.jobs import Filter, Job, Lease, Orphan, Page, QueueRow, Settlement, WorkerRow
+    from queue_core.model import Admission, Caller, JobState, Receipt
 
     Moved = list[tuple[int, JobState]]
     MayRun = Callable[[Job], str | None]  # why a job may not run after all, or None

@@ -20,6 +20,8 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 def fill(template: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, ...]:
     """The argv that a template means for this payload; InvalidJob if it names what is not there."""
+    if template and _is_filled(template[0]):
+        raise InvalidJob(f"a template begins with a program, not with a placeholder such as {template[0]}")
     argv: list[str] = []
     for argument in template:
         filled = _fill_one(argument, payload)
@@ -31,6 +33,15 @@ def fill(template: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, ...]
             )
         argv.append(filled)
     return tuple(argv)
+
+
+def _is_filled(argument: str) -> bool:
+    """Whether an argument holds a placeholder: then even an empty payload would change it, or fail to."""
+    try:
+        _fill_one(argument, {})
+    except InvalidJob:
+        return True
+    return False
 
 
 def _fill_one(argument: str, payload: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from queue_core.model import Attempt, Job, QueueRow
+    from queue_core.jobs import Attempt, Job, QueueRow
 
     View = dict[str, Any]
 

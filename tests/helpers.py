@@ -1,7 +1,9 @@
 """What tests of every part share."""
 
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,3 +19,13 @@ def wait_until(predicate: Callable[[], T], description: str, timeout: float = 10
             raise AssertionError(f"waited {timeout} s in vain: {description}")
         time.sleep(POLL_SECONDS)
     return value
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder from which a worker or a keeper that leaves may be removing files just now."""
+
+    def gone() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    wait_until(gone, f"{folder} is gone")

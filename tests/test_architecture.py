@@ -17,7 +17,7 @@ PACKAGES = ("queue_core", "mcp_server")
 # Lowest first. A module belongs to the longest prefix that fits it, and may import its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "value", "shapes", "fastjson", "version", "health"),
-    ("model", "backoff", "home", "programs", "commandline", "environment"),
+    ("model", "jobs", "own_files", "backoff", "home", "programs", "commandline", "environment"),
     ("lifecycle", "policy", "settings", "setting_table", "callers", "template", "logs"),
     ("rules", "store", "submission", "views", "changes", "liveness", "spool"),
     ("judge", "sqlite", "postgres", "keeper", "pruning"),
@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("recovery",),
     ("service", "problems", "stopping"),
     ("api", "worker", ""),
-    ("cli",),
+    ("cli", "launch"),
 )
 TOP = len(LAYERS)  # mcp_server
 
@@ -192,7 +192,7 @@ DUMP = (
     "    leave(code)\n"
     "os._exit = listed\n"
     "sys.argv = ['runq', *sys.argv[1:]]\n"
-    "from queue_core.cli.main import main\n"
+    "from queue_core.launch import main\n"
     "listed(main())\n"
 )
 

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def told(folder: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder}
-    command = [sys.executable, "-m", "queue_core.cli.main", "demo"]
+    command = [sys.executable, "-m", "queue_core.launch", "demo"]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120, cwd=folder)
 
 

@@ -9,7 +9,7 @@ from queue_core.cli.look import FILTERS, MOST
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
 from queue_core.cli.text import columns, quoted, result
 from queue_core.errors import UsageError
-from queue_core.model import Filter
+from queue_core.jobs import Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

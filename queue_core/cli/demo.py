@@ -254,4 +254,4 @@ class Story:
 
 def _runq() -> list[str]:
     """This very runq, as it is run here."""
-    return [sys.executable, "-m", "queue_core.cli.main"]
+    return [sys.executable, "-m", "queue_core.launch"]

@@ -9,7 +9,8 @@ from queue_core.cli.options import JSON, Given, Option, Verb, job_id
 from queue_core.cli.text import columns, lines_of, quoted, result
 from queue_core.errors import UsageError
 from queue_core.health import EXIT_CODES
-from queue_core.model import STATES, Filter
+from queue_core.jobs import Filter
+from queue_core.model import STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from queue_core.model import Attempt, Job
+    from queue_core.jobs import Attempt, Job
     from queue_core.service import Queue
 
 POLL = 0.2  # seconds between two looks at a growing output: nobody rings for what a command writes

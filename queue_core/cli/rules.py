@@ -12,7 +12,7 @@ from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, printable, quoted
 from queue_core.errors import NotAllowed, UsageError
 from queue_core.home import locate
-from queue_core.policy import Request, Rule, is_never_by_wildcard
+from queue_core.policy import Request, Rule, too_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,11 +114,8 @@ def _rule(text: str, given: Given) -> Rule:
         stdin=bool(given.get("stdin")),
     )
     request = Request(caller="agent", argv=argv, program=os.path.realpath(found), cwd=folder)
-    if rule.wildcard and is_never_by_wildcard(request):
-        raise UsageError(
-            f"{argv[0]} runs other programs, so it can only be allowed with all its arguments spelled out, "
-            f"unlike {text!r}"
-        )
+    if rule.wildcard and (reason := too_open(rule, request)):
+        raise UsageError(f"{text!r} would allow too much: {reason}")
     return rule
 
 

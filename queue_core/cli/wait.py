@@ -11,7 +11,8 @@ from queue_core.cli.context import complain, job_ids, on_terminal, opened, settl
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, number_of
 from queue_core.errors import UnknownJob, UsageError
-from queue_core.model import ENDED, LIVE, Filter
+from queue_core.jobs import Filter
+from queue_core.model import ENDED, LIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,6 +22,10 @@ _COLUMNS = (
     " created_at, reason"
 )
 _INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
+_LIVE_OF_KEY = (
+    "SELECT id, state FROM jobs INDEXED BY jobs_unique WHERE unique_key = ?"
+    " AND state IN ('held', 'blocked', 'scheduled', 'available', 'running')"
+)
 
 
 def admit(
@@ -49,11 +53,17 @@ def waiting(tx: sqlite3.Connection) -> int:
 def _refuse_overflow(tx: sqlite3.Connection, admissions: Sequence[Admission], capacity: int) -> None:
     pending = waiting(tx)
     limit = limit_for(admissions[0].origin.caller, capacity)
-    if pending + len(admissions) > limit:
+    if pending + len(admissions) > limit and pending + _truly_new(tx, admissions) > limit:
         raise QueueFull(
             f"the queue is full: {pending} jobs wait and this caller may fill it to {limit}; "
             "nothing was stored. Wait for jobs to end, cancel some, or ask the user to raise `capacity`"
         )
+
+
+def _truly_new(tx: sqlite3.Connection, admissions: Sequence[Admission]) -> int:
+    """How many of these are not there already, as live jobs of the same unique key."""
+    keys = [admission.job.unique for admission in admissions]
+    return sum(key is None or tx.execute(_LIVE_OF_KEY, (key,)).fetchone() is None for key in keys)
 
 
 def _admit_one(
@@ -114,11 +124,7 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
 
 def _existing(tx: sqlite3.Connection, job: NewJob) -> Receipt:
     """The live job with the same unique key, which the index would not let in twice."""
-    row = tx.execute(
-        "SELECT id, state FROM jobs INDEXED BY jobs_unique WHERE unique_key = ?"
-        " AND state IN ('held', 'blocked', 'scheduled', 'available', 'running')",
-        (job.unique,),
-    ).fetchone()
+    row = tx.execute(_LIVE_OF_KEY, (job.unique,)).fetchone()
     return Receipt(id=row[0], state=row[1], existing=True)
 
 

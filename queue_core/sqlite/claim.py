@@ -8,7 +8,7 @@ thousand and at a million waiting jobs.
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.model import Lease
+from queue_core.jobs import Lease
 from queue_core.sqlite import locks, reads
 
 TYPE_CHECKING = False

@@ -7,7 +7,8 @@ server's asynchronous one (`run_async`), and all statements of a read see one sn
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.model import PRIORITIES, STATES, Attempt, Job, Orphan, Page, QueueRow, WorkerRow
+from queue_core.jobs import Attempt, Job, Orphan, Page, QueueRow, WorkerRow
+from queue_core.model import PRIORITIES, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from queue_core.model import Filter
+    from queue_core.jobs import Filter
 
     T = TypeVar("T")
     Statement = tuple[str, tuple[object, ...]]
@@ -28,9 +29,10 @@ _JOB_COLUMNS = (
     "id, state, queue, priority, sequential, due_at, unmet, parked, argv, program, executable, cwd, env, stdin_path,"
     " timeout, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project, approved_at,"
     " pinned, created_at, started_at, finished_at, claim, attempt, failures, attempts_before, worker, keeper, host,"
-    " cancel_requested, outcome, exit_code, signal, reason"
+    " cancel_requested, outcome, exit_code, signal, reason,"
+    " EXISTS (SELECT 1 FROM inputs WHERE inputs.job = jobs.id) AS has_input"
 )
-_JOB_NAMES = tuple(_JOB_COLUMNS.replace("\n", " ").split(", "))
+_JOB_NAMES = tuple(column.rpartition(" AS ")[2] for column in _JOB_COLUMNS.split(", "))
 _ATTEMPT_COLUMNS = (
     "claim, outcome, exit_code, signal, error, host, started_at, finished_at, user_seconds, system_seconds,"
     " max_rss_kib, output_bytes, cut_bytes, tail"
@@ -86,6 +88,7 @@ def _job(row: tuple[Any, ...], attempts: tuple[Attempt, ...] = ()) -> Job:
     found["priority"] = PRIORITIES[found["priority"]]
     found["sequential"] = bool(found["sequential"])
     found["cancel_requested"] = bool(found["cancel_requested"])
+    found["has_input"] = bool(found["has_input"])
     found["argv"] = tuple(loads(found["argv"]))
     found["env"] = loads(found["env"])
     found["locks"] = tuple(loads(found["locks"])) if found["locks"] else ()

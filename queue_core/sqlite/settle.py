@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Sequence
 
+    from queue_core.jobs import Outcome, Settlement
     from queue_core.lifecycle import Decision
-    from queue_core.model import JobState, Outcome, Settlement
+    from queue_core.model import JobState
 
 _FENCE = "id = ? AND claim = ? AND lease_token = ? AND state = 'running'"
 _HELD_BY = f"SELECT failures, retry, retries, cancel_requested, locks, host, started_at FROM jobs WHERE {_FENCE}"

@@ -13,20 +13,8 @@ if TYPE_CHECKING:
     from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
     from queue_core.home import Home
-    from queue_core.model import (
-        Admission,
-        Caller,
-        Filter,
-        Job,
-        JobState,
-        Lease,
-        Orphan,
-        Page,
-        QueueRow,
-        Receipt,
-        Settlement,
-        WorkerRow,
-    )
+    from queue_core.jobs import Filter, Job, Lease, Orphan, Page, QueueRow, Settlement, WorkerRow
+    from queue_core.model import Admission, Caller, JobState, Receipt
     from queue_core.sqlite.reads import Read
     from queue_core.store import MayRun, Moved
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from queue_core.model import Orphan
+    from queue_core.jobs import Orphan
 
 
 def register(
@@ -57,7 +57,7 @@ def configure(tx: sqlite3.Connection, limits: Mapping[str, int], queues: Mapping
     for name, value in limits.items():
         tx.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
     if "parallelism" in limits:
-        tx.execute("UPDATE queues SET slots = ? WHERE own_slots = 0", (limits["parallelism"],))
+        tx.execute("UPDATE queues SET slots = ?, own_slots = 0", (limits["parallelism"],))
     for queue, slots in queues.items():
         ensure(tx, queue, slots)
         tx.execute("UPDATE queues SET slots = ?, own_slots = 1 WHERE name = ?", (slots, queue))

@@ -16,9 +16,9 @@ import anyio.to_thread
 
 from queue_core import outcomes
 from queue_core.errors import QueueError
+from queue_core.jobs import Settlement
 from queue_core.keeper import boot as keeper_boot
 from queue_core.keeper import records
-from queue_core.model import Settlement
 from queue_core.worker.link import KeeperLink
 from queue_core.worker.requests import spawn_request
 from queue_core.worker.strays import Strays
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from queue_core.jobs import Lease, Orphan, Outcome
     from queue_core.keeper.protocol import Claim, Message
-    from queue_core.model import Lease, Orphan, Outcome
     from queue_core.service import Queue
 
 log = logging.getLogger("runq.worker")

@@ -18,7 +18,7 @@ from queue_core.liveness import forget_worker, worker_lives
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from queue_core.model import Orphan
+    from queue_core.jobs import Orphan
     from queue_core.service import Queue
 
 log = logging.getLogger("runq.janitor")

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from queue_core.jobs import Lease, Orphan, Settlement
     from queue_core.keeper.protocol import Claim
-    from queue_core.model import JobState, Lease, Orphan, Settlement
+    from queue_core.model import JobState
     from queue_core.service import Queue
 
     Mode = Literal["work", "finish", "drain", "stop"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queue_core.home import Home
-    from queue_core.model import Lease
+    from queue_core.jobs import Lease
     from queue_core.settings import Settings
 
 

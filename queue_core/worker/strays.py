@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from queue_core.jobs import Outcome
     from queue_core.keeper.protocol import Claim
-    from queue_core.model import Outcome
     from queue_core.service import Queue
 
     End = Callable[[Claim, Outcome], None]

@@ -20,7 +20,7 @@ def copy(tmp_path) -> str:
 
 
 def add(copy: str, home: str, *, write: bool = True) -> subprocess.CompletedProcess[str]:
-    code = "import sys; sys.argv[0] = 'runq'; from queue_core.cli.main import main; sys.exit(main())"
+    code = "import sys; sys.argv[0] = 'runq'; from queue_core.launch import main; sys.exit(main())"
     env = {"PATH": os.environ["PATH"], "HOME": home, "RUNQ_HOME": f"{home}/queue", "PYTHONPATH": copy}
     if not write:
         env["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -29,7 +29,7 @@ def add(copy: str, home: str, *, write: bool = True) -> subprocess.CompletedProc
 
 
 def bundles(copy: str) -> list[str]:
-    folder = f"{copy}/queue_core/cli/__pycache__"
+    folder = f"{copy}/queue_core/__pycache__"
     return [f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(".bundle")]
 
 
@@ -44,7 +44,8 @@ def test_a_changed_source_is_what_counts(copy: str, tmp_path) -> None:
     add(copy, str(tmp_path))
     with open(f"{copy}/queue_core/intake.py", "a", encoding="utf-8") as file:
         file.write(
-            "\n\ndef admit(*_):\n    from queue_core.model import Receipt\n\n    return [Receipt(id=4711, state='held')]\n"
+            "\n\ndef admit(*_):\n    from queue_core.model import Receipt\n\n"
+            "    return [Receipt(id=4711, state='held')]\n"
         )
     assert add(copy, str(tmp_path)).stdout == "4711\n"
 
@@ -60,14 +61,14 @@ def test_a_spoiled_bundle_is_made_anew(copy: str, tmp_path, content: bytes) -> N
 
 
 def test_where_python_writes_no_caches_no_bundle_is_written(copy: str, tmp_path) -> None:
-    os.mkdir(f"{copy}/queue_core/cli/__pycache__")
+    os.mkdir(f"{copy}/queue_core/__pycache__")
     assert add(copy, str(tmp_path), write=False).stdout == "1\n"
     assert bundles(copy) == []
 
 
 def test_a_job_of_any_kind_can_be_added_from_the_bundle(copy: str, tmp_path) -> None:
     add(copy, str(tmp_path))
-    code = "import sys; sys.argv[0] = 'runq'; from queue_core.cli.main import main; sys.exit(main())"
+    code = "import sys; sys.argv[0] = 'runq'; from queue_core.launch import main; sys.exit(main())"
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RUNQ_HOME": f"{tmp_path}/queue", "PYTHONPATH": copy}
     options = ["--at", "2030-01-01T00:00", "--lock", "gpu=2", "--on-dead", '["true"]', "--after", "1", "--json"]
     done = subprocess.run(

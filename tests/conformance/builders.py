@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from queue_core.model import STATES, Admission, Filter, NewJob, Origin, Outcome, Retry, Settlement
+from queue_core.jobs import Filter, Outcome, Settlement
+from queue_core.model import STATES, Admission, NewJob, Origin, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from queue_core.model import Job, Lease, Receipt
+    from queue_core.jobs import Job, Lease
+    from queue_core.model import Receipt
     from queue_core.store import MayRun, Store
 
 START = 1_800_000_000.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from queue_core.model import Job, Outcome
+from queue_core.jobs import Job, Outcome
 from tests.conformance.builders import FAILURE, START, Bench, admission, settlement
 
 

@@ -214,6 +214,6 @@ class TestCascades:
 
 
 def _none():
-    from queue_core.model import Filter
+    from queue_core.jobs import Filter
 
     return Filter(limit=1)

@@ -154,6 +154,13 @@ class TestUniqueKeys:
 
 
 class TestCapacity:
+    def test_a_job_that_is_there_already_is_returned_by_a_full_queue_too(self, bench: Bench) -> None:
+        first = bench.submit(admission(unique="k", caller="agent"), capacity=1)[0]
+        again = bench.submit(admission(unique="k", caller="agent"), capacity=1)[0]
+        assert (again.id, again.existing) == (first.id, True)
+        with pytest.raises(QueueFull):
+            bench.submit(admission(unique="k", caller="agent"), admission(caller="agent"), capacity=1)
+
     def test_an_agent_may_fill_the_queue_to_its_capacity(self, bench: Bench) -> None:
         bench.submit(*[admission(caller="agent")] * 3, capacity=3)
         with pytest.raises(QueueFull, match="3 jobs wait"):

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queue_core.errors import QueueError
-from queue_core.model import ENDED, Outcome
+from queue_core.jobs import Outcome
+from queue_core.model import ENDED
 from tests.conformance.builders import Bench, exited, settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queue_core.model import Job, Lease
+    from queue_core.jobs import Job, Lease
     from queue_core.store import Store
 
 WHICH = st.integers(0, 30)

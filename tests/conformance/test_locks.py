@@ -13,7 +13,7 @@ from tests.conformance.builders import FAILURE, Bench
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queue_core.model import Job, Lease
+    from queue_core.jobs import Job, Lease
     from queue_core.store import Store
 
 GPU = (("gpu", 1),)
@@ -192,7 +192,7 @@ class Play:
         self.leases += self.bench.claim(want)
 
     def _end(self, which: int, how: str) -> None:
-        from queue_core.model import Outcome
+        from queue_core.jobs import Outcome
 
         if self.leases:
             lease = self.leases.pop(which % len(self.leases))

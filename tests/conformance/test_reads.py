@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queue_core.model import Filter, Origin
+from queue_core.jobs import Filter
+from queue_core.model import Origin
 from tests.conformance.builders import FAILURE, START, SUCCESS, Bench
 
 

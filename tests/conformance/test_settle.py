@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queue_core.model import Outcome
+from queue_core.jobs import Outcome
 from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, exited, settlement
 
 FAILING = [

@@ -40,8 +40,13 @@ class TestRegister:
     def test_a_new_default_leaves_a_queues_own_places_alone(self, bench: Bench) -> None:
         bench.configure(queues={"own": 3})
         bench.add(queue="usual", parallelism=9)
-        bench.configure(parallelism=1)
+        bench.configure(parallelism=1, queues={"own": 3})
         assert {queue.name: queue.slots for queue in bench.store.queues()} == {"own": 3, "usual": 1}
+
+    def test_a_queue_that_no_setting_names_any_more_has_the_default_again(self, bench: Bench) -> None:
+        bench.configure(queues={"own": 3})
+        bench.configure(parallelism=5)
+        assert {queue.name: queue.slots for queue in bench.store.queues()} == {"own": 5}
 
     def test_no_limit_is_stored_unasked(self, bench: Bench) -> None:
         bench.enter("w1")

@@ -1,10 +1,10 @@
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import remove
 from tests.mcp.places import Place
 
 IN_MEMORY = Path("/dev/shm")  # where there is one: what a disk costs is not what is tested here
@@ -22,7 +22,7 @@ def _places() -> Iterator[Place]:
         with Place(folder) as place:
             yield place
     finally:
-        shutil.rmtree(folder)
+        remove(folder)
 
 
 @pytest.fixture

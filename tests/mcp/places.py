@@ -15,7 +15,8 @@ from mcp_types import CallToolResult, TextContent, TextResourceContents
 
 from mcp_server.server import make_server
 from mcp_server.session import Session
-from queue_core.model import ENDED, Filter, Job, NewJob, Origin
+from queue_core.jobs import Filter, Job
+from queue_core.model import ENDED, NewJob, Origin
 from queue_core.service import Queue
 from tests.helpers import wait_until
 
@@ -100,7 +101,7 @@ class Place:
         self.queue.pause(queue, paused=True)
 
     def start_worker(self) -> None:
-        code = "from queue_core.cli.main import main; main()"
+        code = "from queue_core.launch import main; main()"
         command = [sys.executable, "-c", code, "work"]
         self._processes.append(
             subprocess.Popen(
@@ -117,7 +118,7 @@ class Place:
     def cli(self, *arguments: str) -> str:
         """The command line as a person uses it; what it says."""
         environ = {name: value for name, value in self.environ.items() if name != "CLAUDE_PROJECT_DIR"}
-        code = "from queue_core.cli.main import main; main()"
+        code = "from queue_core.launch import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             env=environ,

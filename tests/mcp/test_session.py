@@ -8,7 +8,7 @@ import pytest
 
 from mcp_server.session import Session
 from queue_core.errors import HomeError
-from queue_core.model import Filter
+from queue_core.jobs import Filter
 from queue_core.sqlite import reads
 from tests.helpers import wait_until
 from tests.mcp.places import Place

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
-from queue_core.model import Filter
+from queue_core.jobs import Filter
 from tests.mcp.places import Place, ask, refused
 
 SECRET = "s3cr3t-value"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queue_core.model import Filter, Outcome
+from queue_core.jobs import Filter, Outcome
 from queue_core.sqlite import admit, claim, control, locks, reads, settle
 from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, exited, settlement
 from tests.sqlite.conftest import raw
@@ -81,7 +81,8 @@ class TestNamedStatements:
         next(read)
         sql, values = read.send([(9,)])
         steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
-        assert steps == ["SEARCH jobs USING INDEX jobs_completions (ended>?)"]
+        assert steps[0] == "SEARCH jobs USING INDEX jobs_completions (ended>?)"
+        assert bad_steps(steps) == []
 
     def test_the_newest_jobs_are_read_from_the_end(self, home: Home) -> None:
         read = reads.jobs(Filter())

@@ -15,7 +15,7 @@ from tests.unit.test_views import job
 
 if TYPE_CHECKING:
     from queue_core.home import Home
-    from queue_core.model import Job
+    from queue_core.jobs import Job
 
 
 @pytest.fixture
@@ -69,6 +69,11 @@ def test_an_input_file_counts(home: Home, stored: Job) -> None:
     it = replace(stored, stdin_path="/etc/hostname")
     assert "input" in (judged(home, it, rule(it)) or "")
     assert judged(home, it, rule(it, "stdin = true")) is None
+
+
+def test_input_from_the_database_counts(home: Home, stored: Job) -> None:
+    it = replace(stored, has_input=True)
+    assert "input" in (judged(home, it, rule(it)) or "")
 
 
 def test_a_folder_that_became_a_link_out_of_the_project_does_too(home: Home, stored: Job, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import sqlite3
 import pytest
 
 from queue_core.errors import InvalidTransition
+from queue_core.jobs import Outcome
 from queue_core.lifecycle import ENTRY_STATES, TRANSITIONS, decide, dependency, describe, entry_state, next_state
-from queue_core.model import ENDED, LIVE, STATES, WAITING, Outcome, Retry
+from queue_core.model import ENDED, LIVE, STATES, WAITING, Retry
 from queue_core.sqlite.migrations import migrate
 
 EVENTS = sorted({event for _, event in TRANSITIONS})

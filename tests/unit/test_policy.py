@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queue_core.policy import NEVER_BY_WILDCARD, Decision, Request, Rule, decide, inside, is_never_by_wildcard
+from queue_core.policy import NEVER_BY_WILDCARD, Decision, Request, Rule, decide, inside, too_open
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROOT = "/work"
+ROOT = "/project"
 
 
 def resolve(name: str) -> str | None:
@@ -62,13 +62,13 @@ class TestPatterns:
             ("head -n -5", "head -n <int>", "ask"),
             ("head -n 5x", "head -n <int>", "ask"),
             ("head -n ٣", "head -n <int>", "ask"),
-            ("git switch main", "git switch <word>", "allowed"),
-            ("git switch v1.2_x", "git switch <word>", "allowed"),
-            ("git switch -c", "git switch <word>", "ask"),
-            ("git switch --detach", "git switch <word>", "ask"),
-            ("git switch a/b", "git switch <word>", "ask"),
-            ("git switch a;b", "git switch <word>", "ask"),
-            ("git switch $x", "git switch <word>", "ask"),
+            ("notes switch main", "notes switch <word>", "allowed"),
+            ("notes switch v1.2_x", "notes switch <word>", "allowed"),
+            ("notes switch -c", "notes switch <word>", "ask"),
+            ("notes switch --detach", "notes switch <word>", "ask"),
+            ("notes switch a/b", "notes switch <word>", "ask"),
+            ("notes switch a;b", "notes switch <word>", "ask"),
+            ("notes switch $x", "notes switch <word>", "ask"),
             ("cat src/a.py", "cat <relpath>", "allowed"),
             ("cat a.py b.py", "cat <relpath>", "ask"),
         ],
@@ -96,13 +96,13 @@ class TestPatterns:
 
 class TestPrograms:
     def test_a_rule_means_the_program_on_the_fixed_path_and_no_other_of_its_name(self) -> None:
-        assert judge(["git", "status"], Rule(argv=("git", "status")), program="/work/bin/git").verdict == "ask"
+        assert judge(["git", "status"], Rule(argv=("git", "status")), program="/project/bin/git").verdict == "ask"
 
     def test_an_absolute_path_to_the_same_program_is_the_same(self) -> None:
         assert verdict("/programs/git status", "git status") == "allowed"
 
     def test_a_relative_path_is_what_it_resolves_to(self) -> None:
-        assert judge(["./git", "status"], Rule(argv=("git", "status")), program="/work/git").verdict == "ask"
+        assert judge(["./git", "status"], Rule(argv=("git", "status")), program="/project/git").verdict == "ask"
 
     def test_a_rule_can_name_the_program_by_its_real_path(self) -> None:
         rule = Rule(argv=("tool", "..."), program="/opt/tool/bin/tool")
@@ -243,15 +243,37 @@ class TestHostileVectors:
 
     @pytest.mark.parametrize(("name", "program"), [("tool", "/usr/bin/bash"), ("bash", "/opt/tool")])
     def test_both_the_name_and_what_it_is_a_link_to_count(self, name: str, program: str) -> None:
-        assert is_never_by_wildcard(Request(caller="agent", argv=(name,), program=program, cwd=ROOT))
+        request = Request(caller="agent", argv=(name, "x"), program=program, cwd=ROOT)
+        assert too_open(Rule(argv=(name, "...")), request)
 
     @pytest.mark.parametrize("name", ["pytest", "ls", "cargo", "7z", "2to3", "pythonic"])
     def test_other_names_are_not_mistaken_for_them(self, name: str) -> None:
-        assert not is_never_by_wildcard(Request(caller="agent", argv=(name,), program=resolve(name) or "", cwd=ROOT))
+        request = Request(caller="agent", argv=(name, "x"), program=resolve(name) or "", cwd=ROOT)
+        assert too_open(Rule(argv=(name, "...")), request) is None
 
     @pytest.mark.parametrize("name", ["sort", "flock", "strace", "nsenter", "ionice", "rg", "gdb"])
     def test_the_list_knows_the_less_known_ones(self, name: str) -> None:
         assert name in NEVER_BY_WILDCARD
+
+
+class TestVersionControl:
+    @pytest.mark.parametrize(
+        ("command", "pattern", "expected"),
+        [
+            ("git log main", "git log ...", "allowed"),
+            ("git log --oneline main", "git log --oneline ...", "allowed"),
+            ("git log --output=x", "git log ...", "ask"),
+            ("git fetch --upload-pack=touch origin", "git fetch ...", "ask"),
+            ("git -c alias.x=!id x", "git ...", "ask"),
+            ("git bisect run sh", "git bisect ...", "ask"),
+            ("git bisect run sh", "git bisect run sh", "allowed"),
+            ("git submodule foreach id", "git submodule ...", "ask"),
+            ("git status", "git <word>", "ask"),
+            ("git -c alias.x=!id x", "git -c ...", "ask"),
+        ],
+    )
+    def test_its_subcommands_and_options_are_spelled_out(self, command: str, pattern: str, expected: str) -> None:
+        assert verdict(command, pattern) == expected
 
 
 class TestWhatGoesWithIt:

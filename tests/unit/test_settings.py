@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queue_core.errors import SettingsError
+from queue_core.home import Home
 from queue_core.setting_table import SPECS, documentation
 from queue_core.settings import Settings, load
 
@@ -169,3 +170,17 @@ def test_the_documentation_names_every_setting() -> None:
 
 def test_the_output_cap_is_in_bytes() -> None:
     assert Settings(output_cap_mb=1.5).output_cap == 1_572_864
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o666])
+def test_a_file_that_others_can_write_to_is_not_believed(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "config.toml").write_text('agents = "allow"\n')
+    (tmp_path / "config.toml").chmod(mode)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        load(Home(data=str(tmp_path), config=str(tmp_path)), {})
+
+
+def test_one_that_the_users_own_group_can_write_to_is(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("capacity = 7\n")
+    (tmp_path / "config.toml").chmod(0o664)
+    assert load(Home(data=str(tmp_path), config=str(tmp_path)), {}).capacity == 7

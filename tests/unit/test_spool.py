@@ -10,7 +10,8 @@ import pytest
 
 from queue_core import spool
 from queue_core.errors import QueueError, StoreFull
-from queue_core.model import Admission, Filter, NewJob, Origin, Retry
+from queue_core.jobs import Filter
+from queue_core.model import Admission, NewJob, Origin, Retry
 from queue_core.service import Queue
 from queue_core.settings import Settings
 from queue_core.sqlite.store import SqliteStore

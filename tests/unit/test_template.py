@@ -85,3 +85,9 @@ class TestInjection:
         assert len(argv) == len(template) + 1
         assert argv[0] == "program"
         assert not any(word.startswith("-") for word in argv)
+
+
+@pytest.mark.parametrize("program", ["{tool_input.command}", "./{name}", "{name}.sh"])
+def test_the_payload_does_not_choose_the_program(program: str) -> None:
+    with pytest.raises(InvalidJob, match="begins with a program"):
+        fill([program, "x"], {"name": "run", "tool_input": {"command": "sh"}})

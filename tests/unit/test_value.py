@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from queue_core.model import Lease, NewJob, Retry
+from queue_core.jobs import Lease
+from queue_core.model import NewJob, Retry
 from queue_core.value import Frozen, replace
 
 

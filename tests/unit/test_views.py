@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_core import views
-from queue_core.model import STATES, Attempt, Job, NewJob, Origin, QueueRow
+from queue_core.jobs import Attempt, Job, QueueRow
+from queue_core.model import STATES, NewJob, Origin
 from queue_core.service import Queue
 from queue_core.settings import Settings
 from queue_core.sqlite.store import SqliteStore
@@ -105,7 +106,7 @@ class TestSecrets:
         asked = NewJob(argv=("true",), env={"MY_TOKEN": "hush-2"}, pass_env=("API_KEY",), stdin=b"hush-3")
         other = NewJob(argv=("true",), stdin_path=str(secret), on_dead=("true",), after=(1,))
         ids = [one.id for one in whole.enqueue([asked, other], Origin(caller="person"), folder="/")]
-        from queue_core.model import Filter
+        from queue_core.jobs import Filter
 
         texts = [json.dumps(whole.job_view(one)) for one in ids]
         texts += [json.dumps(view) for view in (whole.list_view(Filter()), whole.status_view(), whole.health_view())]

@@ -14,14 +14,14 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 import queue_core
+from queue_core.jobs import Job
 from queue_core.keeper import records
-from queue_core.model import Job
 from queue_core.service import Queue
 from queue_core.worker.loop import Options, Settled, Worker
 from tests.helpers import wait_until
 
 ROOT = Path(queue_core.__file__).parent.parent
-CLI = [sys.executable, "-m", "queue_core.cli.main"]
+CLI = [sys.executable, "-m", "queue_core.launch"]
 PATIENCE = 20  # seconds for what takes milliseconds on an idle machine
 ENDED = ("succeeded", "dead", "cancelled")
 

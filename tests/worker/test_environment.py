@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from queue_core.model import Filter
+from queue_core.jobs import Filter
 
 from .conftest import Rig
 
@@ -96,7 +96,7 @@ def test_a_workers_settings_are_not_its_commands(rig: Rig) -> None:
 
 
 def test_a_job_inside_a_job_has_its_callers_rights(rig: Rig) -> None:
-    outer = rig.sh(f"exec {sys.executable} -m queue_core.cli.main add -- true")
+    outer = rig.sh(f"exec {sys.executable} -m queue_core.launch add -- true")
     rig.drain()
     inner = int(rig.output(outer))
     assert rig.job(inner).caller == "person"

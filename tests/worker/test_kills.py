@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from queue_core.errors import QueueError
-from queue_core.model import Outcome, Settlement
+from queue_core.jobs import Outcome, Settlement
 from tests.helpers import wait_until
 
 from .conftest import PATIENCE, Gate, Rig, alive, overlaps

@@ -1,0 +1,203 @@
+"""What is in the queue: jobs with their attempts, claims, queues, workers, and how to ask for them.
+
+Apart from `model`, because whoever only adds a job needs none of it.
+"""
+
+from __future__ import annotations
+
+from queue_core.value import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queue_core.model import Caller, JobState, OutcomeKind, Priority
+
+
+class Attempt(Frozen):
+    """How one claim of a job ended, as recorded once."""
+
+    claim: int
+    outcome: str
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    host: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    user_seconds: float | None = None
+    system_seconds: float | None = None
+    max_rss_kib: int | None = None
+    output_bytes: int = 0
+    cut_bytes: int = 0
+    tail: bytes = b""
+
+
+class Job(Frozen):
+    """A job as the store knows it. Times in seconds since the epoch, durations in seconds."""
+
+    id: int
+    state: JobState
+    queue: str
+    priority: Priority
+    sequential: bool
+    due_at: float | None
+    unmet: int
+    parked: str | None
+    argv: tuple[str, ...]
+    program: str
+    executable: str
+    cwd: str
+    env: Mapping[str, str]
+    stdin_path: str | None
+    has_input: bool
+    timeout: float | None
+    retries: int
+    locks: tuple[str, ...]
+    on_dead: tuple[str, ...]
+    escalated_from: int | None
+    name: str | None
+    unique_key: str | None
+    meta: Mapping[str, str]
+    caller: Caller
+    session: str | None
+    project: str | None
+    approved_at: float | None
+    pinned: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    claim: int
+    attempt: int
+    failures: int
+    attempts_before: int
+    worker: str | None
+    keeper: str | None
+    host: str | None
+    cancel_requested: bool
+    outcome: str | None
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    attempts: tuple[Attempt, ...] = ()
+
+    _secret = frozenset({"env"})
+
+    @property
+    def max_attempts(self) -> int:
+        """How many attempts the job may make in all, replays counted in."""
+        return self.attempts_before + self.retries + 1
+
+
+class Filter(Frozen):
+    """Which jobs are meant. Empty fields do not narrow; `since` is a cursor over completions."""
+
+    ids: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
+    queue: str | None = None
+    caller: str | None = None
+    session: str | None = None
+    project: str | None = None
+    program: str | None = None  # a path, or a program's bare name: its real one, or that of a link to it
+    meta: Mapping[str, str] = {}
+    older_than: float | None = None  # ended before this time
+    since: int | None = None
+    limit: int = 50
+
+
+class Page(Frozen):
+    """Some jobs, and the cursor from which later completions can be asked for."""
+
+    jobs: tuple[Job, ...]
+    cursor: int
+
+
+class Orphan(Frozen):
+    """A claim in the state "running", as somebody who is not its worker sees it."""
+
+    job: int
+    claim: int
+    token: str
+    worker: str
+    keeper: str
+    host: str
+    cancel_requested: bool
+
+    _secret = frozenset({"token"})
+
+
+class WorkerRow(Frozen):
+    """A registered worker; whether it lives is told by its lock, not by this row."""
+
+    id: str
+    pid: int
+    host: str
+    keeper: str | None
+    claiming: bool
+    version: str
+    started_at: float
+
+
+class QueueRow(Frozen):
+    """One queue with its counters."""
+
+    name: str
+    paused: bool
+    slots: int
+    barred: bool
+    counts: Mapping[str, int]
+
+
+class Lease(Frozen):
+    """One claim of one job: what a worker may run, and the fence that every result must name."""
+
+    job: int
+    claim: int
+    token: str
+    queue: str
+    argv: tuple[str, ...]
+    program: str
+    executable: str
+    cwd: str
+    env: Mapping[str, str]
+    caller: Caller
+    approved: bool
+    session: str | None
+    project: str | None
+    attempt: int
+    stdin: bytes | None
+    stdin_path: str | None
+    timeout: float | None
+
+    _secret = frozenset({"env", "stdin", "token"})
+
+
+class Outcome(Frozen):
+    """How one attempt ended. Exactly one of exit_code, signal, error says the detail."""
+
+    kind: OutcomeKind
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    user_seconds: float | None = None
+    system_seconds: float | None = None
+    max_rss_kib: int | None = None
+    output_bytes: int = 0
+    cut_bytes: int = 0
+    tail: bytes = b""
+
+    @property
+    def success(self) -> bool:
+        """True for the one outcome that ends a job well."""
+        return self.kind == "exited" and self.exit_code == 0
+
+
+class Settlement(Frozen):
+    """An outcome together with the fence of the claim it belongs to."""
+
+    job: int
+    claim: int
+    token: str
+    outcome: Outcome
