@@ -176,6 +176,7 @@ class Session:
         """Wake those who wait, on every ring and whenever the database's change counter moves."""
         bell = changes.Bell(self.queue.home, "watch")
         seen = await self.read(_data_version())
+        self._announce()  # whoever has looked before this watch began must look once more
         try:
             while True:
                 with anyio.move_on_after(POLL) as quiet:
