@@ -42,6 +42,7 @@ class Commands:
 
     def __init__(self, queue: Queue, *, wake: Callable[[], None], refused: Callable[[], None]) -> None:
         self._queue = queue
+        self._environ = dict(queue.environ)  # as it is now: `os.environ` decodes anew at every look
         self._wake = wake
         self._refused = refused  # called when a command could not be started through no fault of its own
         self._leases: dict[Claim, str] = {}  # with their lease tokens
@@ -143,7 +144,7 @@ class Commands:
             self._leases[lease.job, lease.claim] = lease.token
             log.info("job %d claim %d starts: %s", lease.job, lease.claim, lease.program)
             try:
-                requests.append(spawn_request(lease, self._queue.home, self._queue.settings, self._queue.environ))
+                requests.append(spawn_request(lease, self._queue.home, self._queue.settings, self._environ))
             except (OSError, QueueError) as error:
                 self._not_started((lease.job, lease.claim), str(error))
         link = self._own
