@@ -16,10 +16,11 @@ MOST_WORDS, LONGEST_WORD = 40, 300  # of an argv that is shown
 MOST_SHOWN = 20  # jobs of a bulk, queues of a status
 _SUMMARY = ("id", "state", "queue", "name", "argv", "attempt", "exit_code", "error", "scheduled_at", "finished_at")
 _JOB = (
-    *("id", "state", "waiting_for", "queue", "priority", "name", "argv", "cwd", "attempt", "max_attempts"),
+    *("id", "state", "waiting_for", "progress", "queue", "priority", "name", "argv", "cwd"),
+    *("attempt", "max_attempts"),
     *("outcome", "exit_code", "signal", "error", "created_at", "scheduled_at", "started_at", "finished_at", "meta"),
 )
-_ENDED = ("id", "state", "waiting_for", "outcome", "exit_code", "signal", "error")
+_ENDED = ("id", "state", "waiting_for", "progress", "outcome", "exit_code", "signal", "error")
 _ATTEMPT = ("claim", "outcome", "exit_code", "signal", "error", "finished_at")
 
 

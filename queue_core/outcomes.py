@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from queue_core.keeper.records import End, Record
     from queue_core.model import OutcomeKind
 
+PROGRESS = 512  # bytes at the end of a progress file that are looked at
 TAIL = 8192  # bytes of an attempt's output that stand in the database
 _BY_REASON: dict[str, OutcomeKind] = {
     "timed_out": "timed_out",
@@ -49,13 +50,26 @@ def lost(record: Record | None, *, tail: bytes, now: float) -> Outcome:
 
 def tail_of(run_dir: str, size: int = TAIL) -> bytes:
     """The last bytes of a claim's output; empty if there is none."""
+    return _end_of(run_dir + "/output", size)
+
+
+def progress_of(run_dir: str) -> str | None:
+    """The last line that a command has written to the file named in `RUNQ_PROGRESS`; None if there is none."""
+    lines = _end_of(run_dir + "/progress", PROGRESS).decode("utf-8", "replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+
+
+def _end_of(path: str, size: int) -> bytes:
+    """The last bytes of a file that a command may have put something else in the place of: never waits for it."""
     try:
-        descriptor = os.open(run_dir + "/output", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return b""
     try:
         length = os.fstat(descriptor).st_size
         return os.pread(descriptor, size, max(0, length - size))
+    except OSError:  # no regular file
+        return b""
     finally:
         os.close(descriptor)
 

@@ -144,8 +144,10 @@ class Queue:
         from queue_core import outcomes, views
 
         it = self.job(job_id)
-        tail = outcomes.tail_of(self.home.run(it.id, it.claim)) if it.state == "running" else None
-        return views.job(it, waiting_for=self._waiting_for(it), output_tail=tail)
+        if it.state != "running":
+            return views.job(it, waiting_for=self._waiting_for(it))
+        run_dir = self.home.run(it.id, it.claim)
+        return views.job(it, output_tail=outcomes.tail_of(run_dir), progress=outcomes.progress_of(run_dir))
 
     def _waiting_for(self, it: Job) -> str | None:
         from queue_core import views

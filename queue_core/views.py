@@ -31,7 +31,9 @@ def text_of(output: bytes) -> str:
     return output.decode("utf-8", "replace")
 
 
-def job(it: Job, *, waiting_for: str | None = None, output_tail: bytes | None = None) -> View:
+def job(
+    it: Job, *, waiting_for: str | None = None, output_tail: bytes | None = None, progress: str | None = None
+) -> View:
     """A job with everything that may be shown of it: values of variables and input stay inside."""
     last = it.attempts[-1] if it.attempts else None
     tail = output_tail if output_tail is not None else (last.tail if last else b"")
@@ -51,6 +53,7 @@ def job(it: Job, *, waiting_for: str | None = None, output_tail: bytes | None = 
         "pinned": it.pinned is not None,
         "cancel_requested": it.cancel_requested,
         "waiting_for": waiting_for,
+        "progress": progress,
         "output_tail": text_of(tail),
         "attempts": [attempt(one) for one in it.attempts],
     }

@@ -219,6 +219,7 @@ def _facts(job: View) -> list[tuple[str, str | None]]:
     return [
         ("waits for", job["waiting_for"]),
         ("why", job["error"] if job["waiting_for"] is None else None),
+        ("progress", printable(job["progress"] or "")),
         ("cancel", stopping),
         ("folder", folder_of(job["cwd"])),
         ("program", job["program"]),

@@ -175,3 +175,24 @@ def test_a_dead_job_hands_over_once_for_each_death(rig: Rig) -> None:
     handed = [one for one in (rig.job(job + 1), rig.job(job + 2)) if one.escalated_from == job]
     assert [one.argv[-1] for one in handed] == ["echo dead >> deaths"] * 2
     assert rig.job(job).attempt == 4
+
+
+def test_a_running_command_reports_its_progress(rig: Rig) -> None:
+    gate = rig.gate()
+    job = rig.sh(f"printf 'one third\\ntwo thirds\\n' >\"$RUNQ_PROGRESS\"; {gate.wait}")
+    rig.worker()
+    wait_until(lambda: rig.status(job)["progress"] == "two thirds", "the progress is shown", PATIENCE)
+    assert "two thirds" in rig.runq("status", str(job)).stdout
+    gate.open()
+    rig.reaches(job, "succeeded")
+    assert rig.status(job)["progress"] is None
+
+
+def test_a_progress_file_that_is_none_holds_nobody_up(rig: Rig) -> None:
+    gate = rig.gate()
+    job = rig.sh(f'mkfifo "$RUNQ_PROGRESS"; touch made; {gate.wait}')
+    rig.worker()
+    wait_until((rig.folder / "made").exists, "the command runs", PATIENCE)
+    assert rig.status(job)["progress"] is None
+    gate.open()
+    rig.reaches(job, "succeeded")
