@@ -85,7 +85,6 @@ class Session:
 
     def origin(self, client: str | None) -> Origin:
         """Everything that comes in here comes from an agent."""
-        # A client that starts its servers in / (some desktops do) has no project: nothing lies outside of /.
         project = self.folder if self.folder != "/" else None
         return replace(origin_of(self.environ, "agent"), client=client, project=project)
 

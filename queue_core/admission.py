@@ -58,7 +58,10 @@ def _prepare_one(
     check_folder(cwd)
     path = job.env.get("PATH") or environ.get("PATH") or DEFAULT_PATH
     executable = find(job.argv[0], cwd, path)
-    _check_encodable((cwd, executable, job.stdin_path, job.name, job.unique, origin.session, origin.project))
+    on_dead = _on_dead_program(job, cwd, path)
+    paths = [path for path in (executable, on_dead) if path is not None]
+    _check_encodable((cwd, *paths, *map(os.path.realpath, paths), job.stdin_path))
+    _check_encodable((job.name, job.unique, origin.session, origin.project))
     admission = Admission(
         job=job,
         origin=origin,
@@ -69,7 +72,7 @@ def _prepare_one(
         retry=retry_of(job, settings),
         timeout=job.timeout if job.timeout is not None else settings.timeout,
         due_at=now + job.delay if job.delay is not None else job.at,
-        on_dead_program=_on_dead_program(job, cwd, path),
+        on_dead_program=on_dead,
     )
     return admission if origin.caller != "agent" else _by_policy(admission, settings, home)
 

@@ -95,7 +95,7 @@ def _work_waiting(queue: Queue) -> int:
     """Jobs that wait, in the queue or in the spool, and commands that a dead worker left."""
     from queue_core import recovery, spool
 
-    left = recovery.orphans(queue.store, queue.home, queue.host)
+    left = recovery.orphans(queue.store, queue.home)
     return queue.status_view()["health"]["pending"] + len(spool.pending(queue.home)) + len(left)
 
 

@@ -22,16 +22,22 @@ AGENT_MARKS = ("CLAUDECODE", "GEMINI_CLI", "CURSOR_AGENT", "CODEX_SANDBOX")
 
 
 def caller_of(environ: Mapping[str, str], *, hook_verb: bool, caller_of_job: Callable[[int], Caller | None]) -> Caller:
-    """The caller of a CLI verb in this environment; inside a queued job, that job's caller."""
-    inside = environ.get("RUNQ_JOB_ID")
-    if inside:
-        found = caller_of_job(int(inside)) if _is_id(inside) else None
-        return found or "agent"
-    if under_hook(environ):
-        return "hook"
-    if any(environ.get(mark) for mark in AGENT_MARKS):
+    """The caller of a CLI verb in this environment; inside a queued job, that job's caller, or a lesser one.
+
+    An agent's shell is an agent's wherever it runs: a person may have queued the agent itself.
+    """
+    hook = under_hook(environ)
+    if not hook and any(environ.get(mark) for mark in AGENT_MARKS):
         return "agent"
-    return "hook" if hook_verb else "person"
+    here: Caller = "hook" if hook or hook_verb else "person"
+    inside = environ.get("RUNQ_JOB_ID")
+    if not inside:
+        return here
+    queued_by = caller_of_job(int(inside)) if _is_id(inside) else None
+    return next(caller for caller in _LEAST_FIRST if caller in (here, queued_by or "agent"))
+
+
+_LEAST_FIRST: tuple[Caller, ...] = ("agent", "hook", "person")
 
 
 def _is_id(text: str) -> bool:
@@ -44,9 +50,13 @@ def under_hook(environ: Mapping[str, str]) -> bool:
 
 
 def origin_of(environ: Mapping[str, str], caller: Caller, *, session: str | None = None) -> Origin:
-    """The caller with the session and project that the environment tells of."""
+    """The caller with the session and project that the environment tells of.
+
+    Whoever works in / (some desktops start their servers there) has no project: nothing lies outside of it.
+    """
+    folder = environ.get("CLAUDE_PROJECT_DIR") or (None if caller == "person" else os.getcwd())
     return Origin(
         caller=caller,
         session=session or environ.get("CLAUDE_CODE_SESSION_ID") or None,
-        project=environ.get("CLAUDE_PROJECT_DIR") or (None if caller == "person" else os.getcwd()),
+        project=folder if folder != "/" else None,
     )

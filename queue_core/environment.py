@@ -53,6 +53,8 @@ def for_command(
     named = frozenset(pass_env)
     result: dict[str, str] = {}
     for name, value in worker.items():
+        if name in CAPTURED:
+            continue  # as where the job was added, and if it was not set there, not set
         if name in named or (not name.startswith(CLIENT_PREFIXES) and _may_see(caller, name)):
             result[name] = value
     result.update(stored)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from queue_core.errors import QueueFull
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
@@ -31,3 +33,13 @@ def level(pending: int, capacity: int) -> Level:
 def limit_for(caller: str, capacity: int) -> int:
     """How many waiting jobs there may be after this caller has added its own."""
     return capacity if caller == "agent" else capacity * OVERFLOW
+
+
+def refuse_overflow(pending: int, caller: str, jobs: int, capacity: int) -> None:
+    """QueueFull if so many more jobs are more than this caller may have waiting."""
+    limit = limit_for(caller, capacity)
+    if pending + jobs > limit:
+        raise QueueFull(
+            f"the queue is full: {pending} jobs wait and this caller may fill it to {limit}; "
+            "nothing was stored. Wait for jobs to end, cancel some, or ask the user to raise `capacity`"
+        )

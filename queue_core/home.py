@@ -82,10 +82,16 @@ class Home(Frozen):
 
 def locate(environ: Mapping[str, str]) -> Home:
     """The home that the environment names; nothing is created or checked."""
+    default = _default(environ)
     given = environ.get("RUNQ_HOME")
-    if given:
-        data = os.path.abspath(os.path.expanduser(given))
-        return Home(data=data, config=data)
+    if not given:
+        return default
+    data = os.path.abspath(os.path.expanduser(given))
+    # A command is told its queue's home; where that is the usual one, so is its configuration.
+    return default if data == default.data else Home(data=data, config=data)
+
+
+def _default(environ: Mapping[str, str]) -> Home:
     user = environ.get("HOME") or os.path.expanduser("~")
     if sys.platform == "darwin":
         support = user + "/Library/Application Support/runq"

@@ -49,6 +49,7 @@ class Job(Frozen):
     executable: str
     cwd: str
     env: Mapping[str, str]
+    own_env: tuple[str, ...]  # the names of those that were asked for with the job
     stdin_path: str | None
     has_input: bool
     timeout: float | None
@@ -63,6 +64,7 @@ class Job(Frozen):
     session: str | None
     project: str | None
     approved_at: float | None
+    rejected_at: float | None
     pinned: str | None
     created_at: float
     started_at: float | None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from queue_core import rules
-from queue_core.environment import CAPTURED
 from queue_core.policy import Decision, Request, decide
+from queue_core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,13 +35,14 @@ class Judge:
             env=job.env,
             pass_env=job.pass_env,
             stdin=job.stdin is not None or job.stdin_path is not None,
+            stdin_path=_real(job.stdin_path),
         )
         project = admission.origin.project
         decision = self._decide(request, project)
         if decision.verdict != "allowed" or admission.on_dead_program is None:
             return decision
         program = os.path.realpath(admission.on_dead_program)
-        handed_over = Request(caller=request.caller, argv=job.on_dead, program=program, cwd=request.cwd)
+        handed_over = replace(request, argv=job.on_dead, program=program, stdin=False, stdin_path=None)
         return self._decide(handed_over, project)
 
     def job(self, it: Job, *, project: str | None = None) -> str | None:
@@ -49,16 +50,18 @@ class Judge:
 
         `project` is where an agent works that wants somebody's job to run again.
         """
+        if it.rejected_at is not None:
+            return "a person has rejected it"
         if os.path.realpath(it.executable) != it.program:
             return f"{it.executable} is no longer {it.program}"
-        own = {name: value for name, value in it.env.items() if name not in CAPTURED}
         request = Request(
             caller="agent",
             argv=it.argv,
             program=it.program,
             cwd=os.path.realpath(it.cwd),
-            env=own,
+            pass_env=it.own_env,
             stdin=it.has_input or it.stdin_path is not None,
+            stdin_path=_real(it.stdin_path),
         )
         decision = self._decide(request, project or it.project)
         return None if decision.verdict == "allowed" else decision.reason
@@ -69,3 +72,7 @@ class Judge:
         if decision.verdict == "ask" and self._broken:
             return Decision(verdict="ask", reason=f"the rules cannot be read: {self._broken}")
         return decision
+
+
+def _real(path: str | None) -> str | None:
+    return os.path.realpath(path) if path is not None else None

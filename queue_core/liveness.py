@@ -66,8 +66,15 @@ class LifeLock:
         self._home, self._worker = home, worker
         self._descriptor = os.open(home.worker_lock(worker), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        # A fork of a program that has a worker inside is not the worker, and must not look like it.
+        os.register_at_fork(after_in_child=self._let_go)
+
+    def _let_go(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def release(self) -> None:
         """Stop living: only after nothing is this worker's any more."""
         forget_worker(self._home, self._worker)
-        os.close(self._descriptor)
+        self._let_go()

@@ -72,6 +72,7 @@ class Request(Frozen):
     env: Mapping[str, str] = {}
     pass_env: tuple[str, ...] = ()
     stdin: bool = False
+    stdin_path: str | None = None  # the real path of the file that it reads, if it is one
 
 
 class Decision(Frozen):
@@ -108,6 +109,8 @@ def _by_allow_rules(
     request: Request, rules: Sequence[Rule], roots: Sequence[str], resolve: Callable[[str], str | None]
 ) -> Decision:
     reason = "no rule covers this command"
+    if request.stdin_path is not None and not any(inside(request.stdin_path, root) for root in roots):
+        return Decision(verdict="ask", reason=f"its input {request.stdin_path} lies outside the folders agents work in")
     for rule in rules:
         if rule.deny or not matches(rule, request, roots, resolve):
             continue
@@ -159,7 +162,8 @@ def _is_open(token: str) -> bool:
 
 def _is_one_of(names: frozenset[str], request: Request) -> bool:
     """Whether the program, by any of its names, is among these."""
-    return any(_stem(os.path.basename(name)) in names for name in (request.argv[0], request.program))
+    bases = [os.path.basename(name) for name in (request.argv[0], request.program)]
+    return any(base in names or _stem(base) in names for base in bases)
 
 
 def _stem(name: str) -> str:
@@ -199,7 +203,7 @@ def _is_word(value: str) -> bool:
 
 
 def _is_relative_path(value: str, cwd: str, roots: Sequence[str]) -> bool:
-    if not value or value[0] in "-/~" or "\n" in value:
+    if not value or value[0] in "-/~@+" or "\n" in value:
         return False
     if ":" in value.partition("/")[0]:
         return False  # an address to git, scp and others: host:path, https://, ext::

@@ -26,11 +26,11 @@ class Found(Frozen):
     alone: tuple[Orphan, ...] = ()  # the command lives on without a keeper: nothing else runs for that job
 
 
-def orphans(store: Store, home: Home, host: str) -> list[Orphan]:
-    """The claims of this host whose worker is dead."""
+def orphans(store: Store, home: Home) -> list[Orphan]:
+    """The claims whose worker is dead: its lock in this home tells, whatever the host was called then."""
     lives: dict[str, bool] = {}
     found: list[Orphan] = []
-    for claim in store.running(host):
+    for claim in store.running():
         if claim.worker not in lives:
             lives[claim.worker] = worker_lives(home, claim.worker)
         if not lives[claim.worker]:
@@ -42,7 +42,6 @@ def recover(
     store: Store,
     home: Home,
     *,
-    host: str,
     now: float,
     chance: Callable[[], float],
     permanent_exit_codes: Collection[int] = (),
@@ -51,7 +50,7 @@ def recover(
     adoptable: list[Orphan] = []
     alone: list[Orphan] = []
     certain: list[Settlement] = []
-    for orphan in orphans(store, home, host):
+    for orphan in orphans(store, home):
         what, record = verdict.look(home.run(orphan.job, orphan.claim), home.keeper(orphan.keeper))
         outcome = outcome_of(what, record, home.run(orphan.job, orphan.claim), now)
         if outcome is not None:

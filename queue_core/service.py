@@ -85,7 +85,11 @@ class Queue:
     ) -> list[Receipt]:
         """Store jobs, all or none; durable when it returns. InvalidJob, Denied or QueueFull leave nothing."""
         from queue_core.admission import prepare
+        from queue_core.health import refuse_overflow
 
+        if origin.caller == "agent":  # who may add nothing is told so before being told what may not run
+            new = sum(job.unique is None for job in jobs)
+            refuse_overflow(self.store.waiting(), "agent", new, self.settings.capacity)
         admissions = prepare(
             jobs,
             origin,
@@ -218,7 +222,7 @@ class Queue:
         live = self.live_workers()
         if not live:
             return {"state": "off", "pids": []}
-        busy = any(claim.worker in live for claim in self.store.running(self.host))
+        busy = any(claim.worker in live for claim in self.store.running())
         return {"state": "busy" if busy else "idle", "pids": list(live.values())}
 
     def live_workers(self, *, claiming: bool = False) -> dict[str, int]:
@@ -237,7 +241,7 @@ class Queue:
 
         return (
             self.store.claimable(self.clock())
-            or bool(recovery.orphans(self.store, self.home, self.host))
+            or bool(recovery.orphans(self.store, self.home))
             or bool(spool.pending(self.home))
         )
 
@@ -311,7 +315,6 @@ class Queue:
         found = recover(
             self.store,
             self.home,
-            host=self.host,
             now=self.clock(),
             chance=self.chance,
             permanent_exit_codes=self.settings.permanent_exit_codes,

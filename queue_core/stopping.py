@@ -20,7 +20,7 @@ PATIENCE = 2.0  # seconds for a keeper to answer, which takes it milliseconds
 def stop_claims(queue: Queue, ids: Collection[int]) -> None:
     """Begin the end of these running jobs' commands, and settle those whose worker is dead."""
     by_keeper: dict[str, list[Orphan]] = {}
-    for claim in queue.store.running(queue.host):
+    for claim in queue.store.running():
         if claim.job in ids:
             by_keeper.setdefault(claim.keeper, []).append(claim)
     for keeper, claims in by_keeper.items():

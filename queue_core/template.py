@@ -77,4 +77,9 @@ def _look_up(payload: Mapping[str, Any], name: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else dumps(value)
+    if isinstance(value, str):
+        return value
+    try:
+        return dumps(value)
+    except (TypeError, RecursionError) as error:
+        raise InvalidJob(f"the hook's input has a value that no argument can hold ({error})") from None

@@ -74,21 +74,24 @@ def run_add(given: Given) -> int:
     home = locate(environ)
     caller = caller_here(environ, home, hook_verb=False)
     jobs = _jobs_of_file(given) if given.get("file") is not None else [job_of(given, given.command or (), None)]
-    receipts = submit(jobs, origin_of(environ, caller), environ, home, os.getcwd())
+    origin = origin_of(environ, caller)
+    receipts = submit(jobs, origin, environ, home, os.getcwd(), hook=under_hook(environ))
     silent = given.get("silent") or under_hook(environ)
     return done(given, receipts, jobs, silent=bool(silent))
 
 
 def submit(
-    jobs: Sequence[NewJob], origin: Origin, environ: Mapping[str, str], home: Home, folder: str
+    jobs: Sequence[NewJob], origin: Origin, environ: Mapping[str, str], home: Home, folder: str, *, hook: bool
 ) -> list[Receipt]:
-    """Store jobs; a hook's go to the spool when the database cannot take them in time (no receipts then)."""
+    """Store jobs; under a hook they go to the spool when the database cannot take them in time (no receipts then)."""
     chosen = settings_module.load(home, environ)
-    admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=time.time())
-    hook = origin.caller == "hook"
+    patience = HOOK_PATIENCE if hook else PATIENCE
+    if origin.caller == "agent":
+        _refuse_when_full(home, chosen.capacity, jobs, patience)
+    now = time.time()
+    admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=now)
     try:
-        inlet = SqliteInlet(home, HOOK_PATIENCE if hook else PATIENCE)
-        return admit(inlet, home, chosen, admissions, time.time())
+        return admit(SqliteInlet(home, patience), home, chosen, admissions, now)
     except StoreError:
         if not hook:
             raise
@@ -96,15 +99,29 @@ def submit(
         from queue_core.home import prepare as prepare_home
 
         prepare_home(home)
-        spool.leave(home, admissions, now=time.time())
+        spool.leave(home, admissions, now=now)
         return []
 
 
+def _refuse_when_full(home: Home, capacity: int, jobs: Sequence[NewJob], patience: float) -> None:
+    """An agent that may add nothing is told so before it is told what it may not run."""
+    from queue_core.health import refuse_overflow
+    from queue_core.sqlite.store import SqliteStore
+
+    new = sum(job.unique is None for job in jobs)
+    refuse_overflow(SqliteStore(home, patience=patience).waiting(), "agent", new, capacity)
+
+
 def caller_here(environ: Mapping[str, str], home: Home, *, hook_verb: bool) -> Caller:
+    """Who asks. Inside a queued job whose database cannot be read, nobody is taken for more than an agent."""
+
     def of_job(job_id: int) -> Caller | None:
         from queue_core.sqlite.store import SqliteStore
 
-        return SqliteStore(home).caller_of(job_id)
+        try:
+            return SqliteStore(home, patience=HOOK_PATIENCE).caller_of(job_id)
+        except StoreError:
+            return None
 
     return caller_of(environ, hook_verb=hook_verb, caller_of_job=of_job)
 
@@ -166,13 +183,21 @@ def _jobs_of_file(given: Given) -> list[NewJob]:
 
 
 def done(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob], *, silent: bool) -> int:
-    if not silent:
-        if given.get("json") or sys.stdout.isatty() or any(one.state == "held" for one in receipts) or not receipts:
-            from queue_core.cli.receipts import say
-
-            say(given, receipts, jobs)
-        else:
-            sys.stdout.write("".join([f"{one.id}\n" for one in receipts]))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Say what became of the jobs and end. They are stored: whatever cannot be said is no reason to fail."""
+    try:
+        if not silent:
+            _say(given, receipts, jobs)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, AttributeError, ValueError):  # closed, full, or none at all
+        pass
     os._exit(0)  # committed: the interpreter's tidying up would only cost 2 ms
+
+
+def _say(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob]) -> None:
+    if given.get("json") or sys.stdout.isatty() or any(one.state == "held" for one in receipts) or not receipts:
+        from queue_core.cli.receipts import say
+
+        say(given, receipts, jobs)
+    else:
+        sys.stdout.write("".join([f"{one.id}\n" for one in receipts]))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
+from queue_core.admission import MAX_STDIN
 from queue_core.callers import origin_of
 from queue_core.cli.add import JOB_OPTIONS, caller_here, done, job_of, submit
 from queue_core.cli.options import Given, Verb
@@ -44,18 +46,23 @@ def run_hook(given: Given) -> int:
         job = _hook_job(given, raw, payload)
         session = payload.get("session_id")
         origin = origin_of(environ, caller, session=session if isinstance(session, str) else None)
-        folder = payload.get("cwd")
-        folder = folder if isinstance(folder, str) and os.path.isdir(folder) else os.getcwd()
-        receipts = submit([job], origin, environ, home, folder)
+        receipts = submit([job], origin, environ, home, _folder(payload), hook=True)
     except (UsageError, InvalidJob) as error:
         sys.stderr.write(f"runq: {error}\n")
         return 1
     return done(given, receipts, [job], silent=not given.get("json"))
 
 
+def _folder(payload: Mapping[str, Any]) -> str:
+    """Where the hook's client works, if it says so."""
+    said = payload.get("cwd")
+    folder = os.path.join(os.getcwd(), said) if isinstance(said, str) else os.getcwd()
+    return folder if os.path.isdir(folder) else os.getcwd()
+
+
 def _payload() -> tuple[bytes, dict[str, Any]]:
     """The hook's JSON; none is fine when a person types the command."""
-    raw = b"" if sys.stdin.isatty() else _read_within(0.5)
+    raw = b"" if sys.stdin is None or sys.stdin.isatty() else _read_within(0.5)  # pyright: ignore[reportUnnecessaryComparison]
     try:
         payload: Any = loads(raw.decode("utf-8", "replace")) if raw.strip() else {}
     except ValueError as error:
@@ -66,18 +73,21 @@ def _payload() -> tuple[bytes, dict[str, Any]]:
 
 
 def _read_within(seconds: float) -> bytes:
-    """Standard input until its end, or until nothing comes for so long: a hook must not hang."""
+    """Standard input until its end, or for so long: a hook must not hang."""
     import select
 
     poll = select.poll()
     poll.register(0, select.POLLIN)
-    chunks: list[bytes] = []
-    while poll.poll(int(seconds * 1000)):
+    content = b""
+    give_up = time.monotonic() + seconds
+    while poll.poll(max(0, int((give_up - time.monotonic()) * 1000))):
         chunk = os.read(0, 1 << 20)
+        content += chunk
         if not chunk:
             break
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if len(content) > MAX_STDIN:
+            raise InvalidJob(f"the hook's input has more than {MAX_STDIN} bytes; nothing was queued")
+    return content
 
 
 def _hook_job(given: Given, raw: bytes, payload: Mapping[str, Any]) -> NewJob:

@@ -136,6 +136,6 @@ def _converted(option: Option, text: str) -> Any:
 
 def job_id(text: str) -> int:
     """An id as typed; UsageError if it is no positive whole number."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
         raise UsageError(f"a job's id is a positive whole number, not {text!r}; `runq list` shows the ids")
     return int(text)

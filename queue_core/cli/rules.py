@@ -6,7 +6,7 @@ import os
 from shlex import join
 
 from queue_core import programs, rules, settings
-from queue_core.callers import caller_of
+from queue_core.cli.add import caller_here
 from queue_core.cli.context import on_terminal, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, printable, quoted
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queue_core.home import Home
-    from queue_core.model import Caller
     from queue_core.policy import Decision
     from queue_core.views import View
 
@@ -60,7 +59,7 @@ MEANINGS = {
 def run_allow(given: Given) -> int:
     """`runq allow PATTERN...`."""
     home = locate(os.environ)
-    if _caller(home) != "person":
+    if caller_here(os.environ, home, hook_verb=False) != "person":
         raise NotAllowed("only a person may change the rules, from a terminal of their own; ask the user to do it")
     _refuse_bare_words(given.operands)
     wanted = [_rule(text, given) for text in given.operands]
@@ -75,17 +74,6 @@ def run_allow(given: Given) -> int:
         sentences=[f"Agents may run: {quoted(rule.argv)}  ({rule.program})" for rule in wanted],
     )
     return 0
-
-
-def _caller(home: Home) -> Caller:
-    """Who asks. The database is opened only inside a queued job, so that rules can be mended without it."""
-
-    def of_job(job_id: int) -> Caller | None:
-        from queue_core.sqlite.store import SqliteStore
-
-        return SqliteStore(home).caller_of(job_id)
-
-    return caller_of(os.environ, hook_verb=False, caller_of_job=of_job)
 
 
 def _refuse_bare_words(patterns: Sequence[str]) -> None:

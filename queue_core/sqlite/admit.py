@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from queue_core.errors import InvalidJob, QueueFull
+from queue_core.errors import InvalidJob
 from queue_core.fastjson import dumps
-from queue_core.health import limit_for
+from queue_core.health import limit_for, refuse_overflow
 from queue_core.lifecycle import dependency, entry_state
 from queue_core.model import PRIORITIES, Receipt
 from queue_core.sqlite import queues
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from queue_core.model import Admission, Condition, JobState, NewJob
 
 _COLUMNS = (
-    "state, queue, priority, sequential, due_at, unmet, argv, program, executable, cwd, env, stdin_path, timeout,"
-    " retry, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project, client,"
-    " created_at, reason"
+    "state, queue, priority, sequential, due_at, unmet, argv, program, executable, cwd, env, own_env, stdin_path,"
+    " timeout, retry, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project,"
+    " client, created_at, reason"
 )
 _INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
 _LIVE_OF_KEY = (
@@ -34,7 +34,9 @@ def admit(
     """Store these jobs, all or none. QueueFull or InvalidJob leave nothing behind."""
     if not admissions:
         return []
-    _refuse_overflow(tx, admissions, capacity)
+    pending, caller = waiting(tx), admissions[0].origin.caller
+    if pending + len(admissions) > limit_for(caller, capacity):
+        refuse_overflow(pending, caller, _truly_new(tx, admissions), capacity)
     refs: dict[str, int] = {}
     receipts: list[Receipt] = []
     for admission in admissions:
@@ -48,16 +50,6 @@ def admit(
 def waiting(tx: sqlite3.Connection) -> int:
     """How many jobs wait, over all queues."""
     return tx.execute("SELECT coalesce(sum(held + blocked + scheduled + available), 0) FROM queues").fetchone()[0]
-
-
-def _refuse_overflow(tx: sqlite3.Connection, admissions: Sequence[Admission], capacity: int) -> None:
-    pending = waiting(tx)
-    limit = limit_for(admissions[0].origin.caller, capacity)
-    if pending + len(admissions) > limit and pending + _truly_new(tx, admissions) > limit:
-        raise QueueFull(
-            f"the queue is full: {pending} jobs wait and this caller may fill it to {limit}; "
-            "nothing was stored. Wait for jobs to end, cancel some, or ask the user to raise `capacity`"
-        )
 
 
 def _truly_new(tx: sqlite3.Connection, admissions: Sequence[Admission]) -> int:
@@ -103,6 +95,7 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
         admission.executable,
         admission.cwd,
         dumps(dict(admission.env)),
+        dumps([*job.env, *job.pass_env]) if job.env or job.pass_env else None,
         job.stdin_path,
         admission.timeout,
         dumps([retry.backoff, retry.base, retry.cap, retry.jitter]),

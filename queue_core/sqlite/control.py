@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from queue_core.errors import InvalidTransition, QueueError, UnknownJob
+from queue_core.errors import QueueError, UnknownJob
 from queue_core.fastjson import loads
-from queue_core.lifecycle import TRANSITIONS, entry_state, next_state
-from queue_core.model import LIVE, WAITING
+from queue_core.lifecycle import entry_state, next_state
+from queue_core.model import WAITING
 from queue_core.sqlite import locks
 from queue_core.sqlite.settle import forget_needs, next_end, tell_dependents
 
@@ -68,40 +68,52 @@ def reject(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tu
     for job_id in ids:
         next_state(_state(tx, job_id), "reject", job_id=job_id)
         _end_waiting(tx, job_id, "rejected by a person", now)
+        tx.execute("UPDATE jobs SET rejected_at = ? WHERE id = ?", (now, job_id))
     return [(job_id, "cancelled") for job_id in ids]
 
 
 def replay(tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str]) -> list[tuple[int, JobState]]:
     """Run ended jobs again, with a fresh allowance of retries; their attempts so far are kept.
 
-    `held` names those that must wait for approval first, with the reason.
+    `held` names those that must wait for approval first, with the reason. Of several with one unique key
+    only the first is run again; the others stay as they are, and are returned so.
     """
+    moved: dict[int, JobState] = {}
     for job_id in ids:
-        next_state(_state(tx, job_id), "replay", job_id=job_id)
-        _refuse_second_of_a_key(tx, job_id)
-        tx.execute(
-            "UPDATE jobs SET state = 'available', failures = 0, attempts_before = attempt, finished_at = NULL,"
-            " ended = NULL, due_at = NULL, reason = NULL WHERE id = ?",
-            (job_id,),
-        )
-        if job_id in held:
-            tx.execute("UPDATE jobs SET state = 'held', reason = ? WHERE id = ?", (held[job_id], job_id))
-    return [(job_id, "held" if job_id in held else "available") for job_id in ids]
+        state = _state(tx, job_id)
+        next_state(state, "replay", job_id=job_id)
+        live = _live_of_same_key(tx, job_id)
+        if live is not None and live not in moved:
+            raise QueueError(
+                f"job {job_id} was not replayed: job {live} with the same unique key is live; "
+                "wait for it or cancel it first"
+            )
+        moved[job_id] = state if live is not None else _replay_one(tx, job_id, held.get(job_id))
+    return list(moved.items())
 
 
-def _refuse_second_of_a_key(tx: sqlite3.Connection, job_id: int) -> None:
+def _replay_one(tx: sqlite3.Connection, job_id: int, held: str | None) -> JobState:
+    tx.execute(
+        "UPDATE jobs SET state = 'available', failures = 0, attempts_before = attempt, finished_at = NULL,"
+        " ended = NULL, due_at = NULL, reason = NULL WHERE id = ?",
+        (job_id,),
+    )
+    if held is None:
+        tx.execute("UPDATE jobs SET rejected_at = NULL WHERE id = ?", (job_id,))
+        return "available"
+    tx.execute("UPDATE jobs SET state = 'held', reason = ? WHERE id = ?", (held, job_id))
+    return "held"
+
+
+def _live_of_same_key(tx: sqlite3.Connection, job_id: int) -> int | None:
     row = tx.execute(
-        "SELECT other.id, other.unique_key FROM jobs mine JOIN jobs other INDEXED BY jobs_unique"
+        "SELECT other.id FROM jobs mine JOIN jobs other INDEXED BY jobs_unique"
         " ON other.unique_key = mine.unique_key"
         " AND other.state IN ('held', 'blocked', 'scheduled', 'available', 'running')"
         " WHERE mine.id = ? AND mine.unique_key IS NOT NULL",
         (job_id,),
     ).fetchone()
-    if row:
-        raise QueueError(
-            f"job {job_id} was not replayed: job {row[0]} with the same unique key {row[1]!r} is live; "
-            "wait for it or cancel it first"
-        )
+    return row[0] if row else None
 
 
 def discard(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
@@ -124,7 +136,7 @@ def pin(tx: sqlite3.Connection, ids: Sequence[int], *, by: str | None) -> list[t
 
 _PRUNABLE = (
     "SELECT id, claim FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL AND finished_at < ?"
-    " AND pinned IS NULL AND NOT EXISTS (SELECT 1 FROM dependencies d INDEXED BY dependencies_open"
+    " AND state <> 'dead' AND pinned IS NULL AND NOT EXISTS (SELECT 1 FROM dependencies d INDEXED BY dependencies_open"
     " WHERE d.needs = jobs.id AND d.met = 0) ORDER BY finished_at LIMIT ?"
 )
 
@@ -132,7 +144,8 @@ _PRUNABLE = (
 def prune(tx: sqlite3.Connection, *, before: float, limit: int) -> list[tuple[int, int]]:
     """Forget ended jobs that ended before `before` (seconds since the epoch), oldest first.
 
-    Returns each with its last claim's number. Pinned jobs stay, and so do those that others wait for.
+    Returns each with its last claim's number. Pinned jobs stay, and so do those that others wait for, and
+    dead letters: they wait for somebody to retry or discard them.
     """
     gone: list[tuple[int, int]] = tx.execute(_PRUNABLE, (before, limit)).fetchall()
     tx.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _ in gone])
@@ -149,21 +162,8 @@ def nth_newest_end(tx: sqlite3.Connection, keep: int) -> float | None:
     return row[0] if row else None
 
 
-def refuse_unless(tx: sqlite3.Connection, ids: Sequence[int], event: str) -> None:
-    """UnknownJob or InvalidTransition unless `event` is possible for each of these jobs."""
-    for job_id in ids:
-        state = _state(tx, job_id)
-        if (state, event) not in TRANSITIONS:
-            raise InvalidTransition(state, event, job_id)
-
-
 def _state(tx: sqlite3.Connection, job_id: int) -> JobState:
     row = tx.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         raise UnknownJob(job_id)
     return row[0]
-
-
-def is_live(state: JobState) -> bool:
-    """Whether a job of this state may still run or is running."""
-    return state in LIVE

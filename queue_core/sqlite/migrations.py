@@ -72,6 +72,7 @@ CREATE TABLE jobs (
   executable TEXT NOT NULL,                      -- as found: what is run
   cwd TEXT NOT NULL,
   env TEXT NOT NULL,
+  own_env TEXT,                                  -- the names of the variables that were asked for with it
   stdin_path TEXT,
   timeout REAL,
   retry TEXT NOT NULL,
@@ -88,6 +89,7 @@ CREATE TABLE jobs (
   project TEXT,
   client TEXT,
   approved_at REAL,
+  rejected_at REAL,
   pinned TEXT CHECK (pinned IN ('person', 'automatic')),
 
   created_at REAL NOT NULL,

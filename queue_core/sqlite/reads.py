@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     Read = Generator[Statement, Rows, T]
 
 _JOB_COLUMNS = (
-    "id, state, queue, priority, sequential, due_at, unmet, parked, argv, program, executable, cwd, env, stdin_path,"
-    " timeout, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project, approved_at,"
-    " pinned, created_at, started_at, finished_at, claim, attempt, failures, attempts_before, worker, keeper, host,"
-    " cancel_requested, outcome, exit_code, signal, reason,"
+    "id, state, queue, priority, sequential, due_at, unmet, parked, argv, program, executable, cwd, env, own_env,"
+    " stdin_path, timeout, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project,"
+    " approved_at, rejected_at, pinned, created_at, started_at, finished_at, claim, attempt, failures,"
+    " attempts_before, worker, keeper, host, cancel_requested, outcome, exit_code, signal, reason,"
     " EXISTS (SELECT 1 FROM inputs WHERE inputs.job = jobs.id) AS has_input"
 )
 _JOB_NAMES = tuple(column.rpartition(" AS ")[2] for column in _JOB_COLUMNS.split(", "))
@@ -91,6 +91,7 @@ def _job(row: tuple[Any, ...], attempts: tuple[Attempt, ...] = ()) -> Job:
     found["has_input"] = bool(found["has_input"])
     found["argv"] = tuple(loads(found["argv"]))
     found["env"] = loads(found["env"])
+    found["own_env"] = tuple(loads(found["own_env"])) if found["own_env"] else ()
     found["locks"] = tuple(loads(found["locks"])) if found["locks"] else ()
     found["on_dead"] = tuple(loads(found["on_dead"])[1:]) if found["on_dead"] else ()
     found["meta"] = loads(found["meta"]) if found["meta"] else {}
@@ -258,7 +259,7 @@ def states_of(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
     return dict(rows)
 
 
-def all_dead() -> Read[int]:
-    """How many dead letters there are."""
-    rows = yield "SELECT coalesce(sum(dead), 0) FROM queues", ()
+def waiting() -> Read[int]:
+    """How many jobs wait, over all queues."""
+    rows = yield "SELECT coalesce(sum(held + blocked + scheduled + available), 0) FROM queues", ()
     return rows[0][0]

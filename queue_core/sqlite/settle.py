@@ -184,10 +184,10 @@ def forget_needs(tx: sqlite3.Connection, job_id: int) -> None:
 
 
 _ESCALATE = """
-INSERT INTO jobs (state, queue, priority, argv, program, executable, cwd, env, timeout, retry, retries,
-  escalated_from, name, meta, caller, session, project, client, approved_at, created_at)
-SELECT 'available', queue, priority, :argv, :program, :executable, cwd, env, timeout, retry, retries,
-  id, name, meta, caller, session, project, client, approved_at, :now
+INSERT INTO jobs (state, queue, priority, argv, program, executable, cwd, env, own_env, timeout, retry,
+  retries, escalated_from, name, meta, caller, session, project, client, approved_at, created_at)
+SELECT 'available', queue, priority, :argv, :program, :executable, cwd, env, own_env, timeout, retry,
+  retries, id, name, meta, caller, session, project, client, approved_at, :now
 FROM jobs WHERE id = :id"""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _thread
 
-from queue_core.errors import StoreError
+from queue_core.errors import StoreError, UsageError
 from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, connect, sqlite3, translate
 
 TYPE_CHECKING = False
@@ -87,6 +87,8 @@ class SqliteStore:
                 return run(self._reader, read)
             except sqlite3.DatabaseError as error:
                 raise translate(error, self._home) or StoreError(f"the queue could not be read ({error})") from error
+            except UnicodeEncodeError:
+                raise UsageError("what was asked for is no valid UTF-8 text, as all that is stored is") from None
 
     # writes
 
@@ -240,6 +242,11 @@ class SqliteStore:
         from queue_core.sqlite import reads
 
         return self._read(reads.workers())
+
+    def waiting(self) -> int:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.waiting())
 
     def running(self, host: str | None = None) -> list[Orphan]:
         from queue_core.sqlite import reads

@@ -69,7 +69,7 @@ class Janitor:
     def _forget_dead_workers(self) -> None:
         """Rows of workers that are gone and whose claims are all settled or taken over."""
         store, home = self._queue.store, self._queue.home
-        rows = [worker.id for worker in store.workers() if worker.host == self._queue.host]
+        rows = [worker.id for worker in store.workers()]
         dead = [worker for worker in rows if not worker_lives(home, worker)]
         owners = {claim.worker for claim in store.running()} if dead else set[str]()
         gone = [worker for worker in dead if worker not in owners]

@@ -32,7 +32,8 @@ def spawn_request(lease: Lease, home: Home, settings: Settings, worker_env: Mapp
         "claim": lease.claim,
         "token": lease.token,
         "dir": run_dir,
-        "program": lease.executable,
+        # What an agent's job runs is what was shown and approved; a link may have been moved since.
+        "program": lease.program if lease.caller == "agent" else lease.executable,
         "argv": list(lease.argv),
         "cwd": lease.cwd,
         "env": env,

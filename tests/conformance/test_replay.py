@@ -48,17 +48,23 @@ class TestReplay:
     def test_it_is_refused_while_another_with_its_key_is_live(self, bench: Bench) -> None:
         job = ended(bench, "dead", unique="key")
         live = bench.add(unique="key")
-        with pytest.raises(QueueError, match=f"job {live} with the same unique key 'key'"):
+        with pytest.raises(QueueError, match=f"job {live} with the same unique key"):
             bench.replay(job)
         assert bench.state(job) == "dead"
         bench.cancel(live)
         assert bench.replay(job) == [(job, "available")]
 
-    def test_two_of_one_key_cannot_be_replayed_together(self, bench: Bench) -> None:
+    def test_of_two_with_one_key_the_first_is_replayed(self, bench: Bench) -> None:
         first, second = ended(bench, "dead", unique="key"), ended(bench, "dead", unique="key")
-        with pytest.raises(QueueError, match="same unique key"):
-            bench.replay(first, second)
-        assert bench.states(first, second) == ["dead", "dead"]
+        assert bench.replay(first, second) == [(first, "available"), (second, "dead")]
+        assert bench.states(first, second) == ["available", "dead"]
+
+    def test_what_a_person_replays_is_no_longer_rejected(self, bench: Bench) -> None:
+        job = bench.add(held="ask", caller="agent")
+        bench.store.reject([job], now=bench.now)
+        assert bench.job(job).rejected_at == bench.now
+        bench.replay(job)
+        assert bench.job(job).rejected_at is None
 
     @pytest.mark.parametrize("state", ["held", "available", "running"])
     def test_a_live_job_cannot_be_replayed_and_it_is_all_or_none(self, bench: Bench, state: str) -> None:

@@ -37,10 +37,19 @@ def test_the_environment_tells_who_asks(environ: dict[str, str], add: str, hook:
     assert caller(environ, hook_verb=True) == hook
 
 
-@pytest.mark.parametrize("environ", [{}, CLAUDE, HOOK])
 @pytest.mark.parametrize("of_job", ["person", "hook", "agent"])
-def test_inside_a_job_it_is_that_jobs_caller(environ: dict[str, str], of_job: str) -> None:
-    assert caller({**environ, "RUNQ_JOB_ID": "7"}, of_job=of_job) == of_job
+def test_inside_a_job_it_is_that_jobs_caller(of_job: str) -> None:
+    assert caller({"RUNQ_JOB_ID": "7"}, of_job=of_job) == of_job
+
+
+@pytest.mark.parametrize("of_job", ["person", "hook", "agent"])
+def test_an_agents_shell_inside_a_job_is_an_agents_shell(of_job: str) -> None:
+    assert caller({**CLAUDE, "RUNQ_JOB_ID": "7"}, of_job=of_job) == "agent"
+
+
+@pytest.mark.parametrize(("of_job", "expected"), [("person", "hook"), ("hook", "hook"), ("agent", "agent")])
+def test_a_hook_inside_a_job_is_the_lesser_of_both(of_job: str, expected: str) -> None:
+    assert caller({**HOOK, "RUNQ_JOB_ID": "7"}, of_job=of_job) == expected
 
 
 def test_the_jobs_own_id_is_asked_for() -> None:

@@ -57,18 +57,29 @@ def test_a_program_that_was_exchanged_for_another_may_not(home: Home, stored: Jo
     assert "is no longer" in (judged(home, it, rule(it), agents="allow") or "")
 
 
-def test_its_own_variables_count_and_the_captured_ones_do_not(home: Home, stored: Job) -> None:
+def test_the_variables_that_were_asked_for_count_and_the_captured_ones_do_not(home: Home, stored: Job) -> None:
     it = replace(stored, env={"PATH": "/b", "HOME": "/h", "LANG": "de", "VIRTUAL_ENV": "/v"})
     assert judged(home, it, rule(it)) is None
-    it = replace(stored, env={"PATH": "/b", "LD_PRELOAD": "/x"})
+    assert "HOME" in (judged(home, replace(it, own_env=("HOME",)), rule(it)) or "")
+    it = replace(stored, env={"PATH": "/b", "LD_PRELOAD": "/x"}, own_env=("LD_PRELOAD",))
     assert "LD_PRELOAD" in (judged(home, it, rule(it)) or "")
     assert judged(home, it, rule(it, "env = ['LD_PRELOAD']")) is None
 
 
 def test_an_input_file_counts(home: Home, stored: Job) -> None:
-    it = replace(stored, stdin_path="/etc/hostname")
+    it = replace(stored, stdin_path=f"{stored.cwd}/input")
     assert "input" in (judged(home, it, rule(it)) or "")
     assert judged(home, it, rule(it, "stdin = true")) is None
+
+
+def test_an_input_file_outside_the_project_is_asked_about_whatever_the_rule(home: Home, stored: Job) -> None:
+    it = replace(stored, stdin_path="/etc/hostname")
+    assert "outside" in (judged(home, it, rule(it, "stdin = true")) or "")
+
+
+def test_what_a_person_has_rejected_may_not_run(home: Home, stored: Job) -> None:
+    it = replace(stored, rejected_at=1.0)
+    assert judged(home, it, rule(it)) == "a person has rejected it"
 
 
 def test_input_from_the_database_counts(home: Home, stored: Job) -> None:

@@ -35,7 +35,17 @@ ATTEMPT_KEYS = set("claim outcome exit_code signal started_at finished_at host o
 def job(**fields: Any) -> Job:
     given: dict[str, Any] = dict.fromkeys(Job._fields)  # pyright: ignore[reportPrivateUsage]
     given.update(id=7, state="available", queue="q", priority="normal", argv=("make",), program="/usr/bin/make")
-    given.update(executable="/usr/bin/make", cwd="/", env={}, retries=3, locks=(), on_dead=(), meta={}, caller="person")
+    given.update(
+        executable="/usr/bin/make",
+        cwd="/",
+        env={},
+        own_env=(),
+        retries=3,
+        locks=(),
+        on_dead=(),
+        meta={},
+        caller="person",
+    )
     given.update(created_at=NOW, claim=0, attempt=0, failures=0, unmet=0, sequential=False, cancel_requested=False)
     given.update(attempts_before=0, attempts=())
     return Job(**{**given, **fields})
