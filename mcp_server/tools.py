@@ -103,12 +103,12 @@ class Tools:
         kwargs: Annotated[
             dict[str, Any] | None, Field(description="Flags: {dry_run: true, n: 3} is --dry-run --n 3")
         ] = None,
-        cwd: Annotated[str | None, Field(description="Default: the project's folder")] = None,
+        cwd: Annotated[str | None, Field(description="Default: the project")] = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         queue: str | None = None,
         priority: Priority | None = None,
-        sequential: Annotated[bool | None, Field(description="Run alone in its queue")] = None,
+        sequential: Annotated[bool | None, Field(description="Alone in its queue")] = None,
         after: Annotated[Needs, Field(description="Ids that must succeed first")] = None,
         after_any: Annotated[Needs, Field(description="... must end first")] = None,
         after_failure: Annotated[Needs, Field(description="... must fail first")] = None,
@@ -189,7 +189,7 @@ class Tools:
         job_id: JobId,
         tail: Annotated[int | None, Field(ge=1, description="Only the last lines")] = None,
         offset: Annotated[int | None, Field(ge=0, description="From this byte on")] = None,
-        grep: Annotated[str | None, Field(description="Only lines that hold this text")] = None,
+        grep: Annotated[str | None, Field(description="Only lines with this text")] = None,
     ) -> View:
         """What a job's latest attempt wrote (stdout and stderr), by default the end of it.
 
@@ -227,13 +227,14 @@ class Tools:
 
     def dead_letter_list(
         self,
+        job_ids: SomeIds = None,
         queue: str | None = None,
         program: str | None = None,
         older_than: OlderThan = None,
         limit: Annotated[int, Field(ge=1, le=MOST_LISTED)] = 20,
     ) -> View:
-        """Jobs that failed for good, with the reason. Retry or discard them; they stay until then."""
-        wanted = _dead(queue, program, older_than, limit)
+        """Jobs that failed for good, and why. They stay until retried or given up."""
+        wanted = _dead(queue, program, older_than, limit, job_ids)
         jobs = self._queue.list_view(wanted)["jobs"]
         return {"jobs": [replies.summary(job) for job in jobs], "total": len(self._queue.ids(wanted))}
 
@@ -246,7 +247,7 @@ class Tools:
         older_than: OlderThan = None,
         dry_run: Annotated[bool, Field(description="Only say which")] = False,
     ) -> View:
-        """Run dead letters again with fresh retries: those named, or all that a filter fits."""
+        """Run dead letters again with fresh retries: those named, or all that fit a filter."""
         ids = self._chosen(job_ids, queue, program, older_than)
         if dry_run:
             return self._which(ids)
@@ -260,7 +261,7 @@ class Tools:
         older_than: OlderThan = None,
         dry_run: Annotated[bool, Field(description="Only say which")] = False,
     ) -> View:
-        """Give dead letters up: those named, or all that a filter fits. What waits for them is cancelled."""
+        """Give dead letters up, named or by a filter. What waits for them is cancelled."""
         ids = self._chosen(job_ids, queue, program, older_than)
         return self._which(ids) if dry_run else replies.moved(self._queue.discard(ids))
 
@@ -349,9 +350,13 @@ async def _on_thread(look: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
 
 
-def _dead(queue: str | None, program: str | None, older_than: float | None, limit: int) -> Filter:
+def _dead(
+    queue: str | None, program: str | None, older_than: float | None, limit: int, job_ids: Sequence[int] | None = None
+) -> Filter:
     before = time.time() - older_than * DAY if older_than is not None else None
-    return Filter(states=("dead",), queue=queue, program=program, older_than=before, limit=limit)
+    return Filter(
+        ids=tuple(job_ids or ()), states=("dead",), queue=queue, program=program, older_than=before, limit=limit
+    )
 
 
 def _shown(file: OutputFile, offset: int | None) -> View:

@@ -152,9 +152,10 @@ def _check_number(name: str, value: float | None, *, least: float) -> None:
         raise InvalidJob(f"{name} is at least {least:g} and finite, not {shown}")
 
 
-def _check_locks(locks: Iterable[tuple[str, int]]) -> None:
+def _check_locks(locks: Iterable[tuple[str, int | None]]) -> None:
     for name, capacity in locks:
-        if not name or not set(name) <= _NAME_CHARACTERS or not 0 < capacity < 2**31:
+        possible = capacity is None or 0 < capacity < 2**31
+        if not name or not set(name) <= _NAME_CHARACTERS or not possible:
             raise InvalidJob(f"a lock is NAME or NAME=CAPACITY with a capacity of at least 1, not {name}={capacity}")
 
 

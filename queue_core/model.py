@@ -79,7 +79,7 @@ class NewJob(Frozen):
     backoff: Backoff | None = None
     backoff_base: float | None = None
     unique: str | None = None
-    locks: tuple[tuple[str, int], ...] = ()
+    locks: tuple[tuple[str, int | None], ...] = ()
     name: str | None = None
     meta: Mapping[str, str] = {}
     on_dead: tuple[str, ...] = ()

@@ -96,12 +96,12 @@ def _argv(given: Mapping[str, Any]) -> tuple[str, ...]:
     return (*argv, *commandline.flags(kwargs))
 
 
-def lock(word: str) -> tuple[str, int]:
-    """NAME or NAME=CAPACITY."""
+def lock(word: str) -> tuple[str, int | None]:
+    """NAME or NAME=CAPACITY; without a capacity the lock keeps the one it has, which is 1 for a new one."""
     name, _, capacity = word.partition("=")
     if capacity and not _is_number(capacity):
         raise InvalidJob(f"a lock is NAME or NAME=CAPACITY, not {_shown(word)}")
-    return name, int(capacity or 1)
+    return name, int(capacity) if capacity else None
 
 
 def time_of(value: Any) -> float:

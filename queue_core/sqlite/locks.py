@@ -57,8 +57,14 @@ def release(tx: sqlite3.Connection, names: Sequence[str]) -> None:
         _wake(tx, name)
 
 
-def set_capacity(tx: sqlite3.Connection, name: str, capacity: int) -> None:
-    """The latest word on how many may hold a lock at once counts; more room wakes who waits for it."""
+def set_capacity(tx: sqlite3.Connection, name: str, capacity: int | None) -> None:
+    """The latest word on how many may hold a lock at once counts; more room wakes who waits for it.
+
+    None says nothing: a lock that is new then has room for one.
+    """
+    if capacity is None:
+        tx.execute("INSERT INTO locks (name, capacity) VALUES (?, 1) ON CONFLICT DO NOTHING", (name,))
+        return
     if tx.execute(_SET_CAPACITY, (name, capacity)).rowcount:
         _wake(tx, name)
 

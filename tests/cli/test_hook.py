@@ -161,3 +161,24 @@ def test_a_broken_file_in_the_spool_is_set_aside_and_told_and_holds_nobody_up(cl
     assert [path.name for path in (cli.home / "spool").glob("*broken*")] == ["0-broken.json.broken"]
     health = cli.ok("health", "--json").json
     assert (health["level"], any("cannot be read" in problem for problem in health["problems"])) == ("ok", True)
+
+
+def test_a_hook_inside_a_persons_job_spools_as_any_hook_does(cli: Cli):
+    job = cli.add("--", "true")
+    with flock(cli.paths):
+        ran = cli("hook", "--", "true", stdin=payload(), timeout=WHILE_LOCKED, RUNQ_JOB_ID=str(job), **cli.hook_env)
+    assert (ran.code, ran.out) == (0, "")
+    assert [name for name in os.listdir(cli.paths.spool) if name.endswith(".json")]
+
+
+def test_a_relative_folder_in_the_payload_is_taken_from_where_the_hook_runs(cli: Cli):
+    (cli.project / "sub").mkdir()
+    cli.ok("hook", "--", "true", stdin=payload(cwd="sub"))
+    assert cli.job(1)["cwd"] == str(cli.project / "sub")
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"[" * 600 + b"]" * 600])
+def test_a_value_that_no_argument_can_hold_is_a_sentence(cli: Cli, value: bytes):
+    ran = cli("hook", "--", "echo", "x{a}", stdin=b'{"a": ' + value + b"}")
+    assert ran.code in (0, 1)
+    assert "Traceback" not in ran.err

@@ -21,6 +21,16 @@ BOTH = (("gpu", 1), ("disk", 1))
 
 
 class TestOneLock:
+    def test_a_job_that_names_no_capacity_leaves_the_locks_own(self, bench: Bench) -> None:
+        bench.add(locks=(("gpu", 2),))
+        bench.add(locks=(("gpu", None),))
+        assert len(bench.claim()) == 2
+
+    def test_a_new_lock_without_a_capacity_has_room_for_one(self, bench: Bench) -> None:
+        bench.add(locks=(("gpu", None),))
+        bench.add(locks=(("gpu", None),))
+        assert len(bench.claim()) == 1
+
     def test_a_lock_is_held_by_one_job_at_a_time_over_all_queues(self, bench: Bench) -> None:
         for queue in ("a", "b", "a"):
             bench.add(queue=queue, locks=GPU)

@@ -30,7 +30,7 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "backoff": ("linear", "backoff", "linear"),
     "backoff_base": (2, "backoff_base", 2.0),
     "unique": ("key", "unique", "key"),
-    "locks": (["gpu", "disk=3"], "locks", (("gpu", 1), ("disk", 3))),
+    "locks": (["gpu", "disk=3"], "locks", (("gpu", None), ("disk", 3))),
     "name": ("n", "name", "n"),
     "meta": ({"k": "v"}, "meta", {"k": "v"}),
     "on_dead": (["notify", "x"], "on_dead", ("notify", "x")),
@@ -151,7 +151,7 @@ def test_a_time_is_a_number_or_iso_8601(value: Any, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"), [("a", ("a", 1)), ("a=2", ("a", 2)), ("a=", ("a", 1)), ("a=0", ("a", 0))]
+    ("word", "expected"), [("a", ("a", None)), ("a=2", ("a", 2)), ("a=", ("a", None)), ("a=0", ("a", 0))]
 )
-def test_a_lock_is_a_name_with_or_without_a_capacity(word: str, expected: tuple[str, int]) -> None:
+def test_a_lock_is_a_name_with_or_without_a_capacity(word: str, expected: tuple[str, int | None]) -> None:
     assert lock(word) == expected
