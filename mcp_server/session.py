@@ -19,7 +19,7 @@ from queue_core.callers import origin_of
 from queue_core.errors import QueueError, StoreBusy, StoreError
 from queue_core.model import Origin
 from queue_core.service import Queue
-from queue_core.sqlite.engine import translate
+from queue_core.sqlite.engine import translate, uri
 from queue_core.sqlite.reads import run_async
 from queue_core.value import replace
 from queue_core.worker.boot import Booter
@@ -148,8 +148,7 @@ class Session:
     async def _connection(self) -> aiosqlite.Connection:
         if self._reader is None:
             queue = await anyio.to_thread.run_sync(lambda: self.queue)
-            path = queue.home.database.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-            self._reader = await aiosqlite.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+            self._reader = await aiosqlite.connect(uri(queue.home.database, "ro"), uri=True, isolation_level=None)
         return self._reader
 
     async def _close_reader(self) -> None:

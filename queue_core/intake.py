@@ -10,6 +10,7 @@ import os
 
 from queue_core import changes
 from queue_core.errors import StoreFull
+from queue_core.health import refuse_overflow
 from queue_core.settings import MIB
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queue_core.home import Home
-    from queue_core.model import Admission, Receipt
+    from queue_core.model import Admission, NewJob, Receipt
     from queue_core.settings import Settings
     from queue_core.store import Inlet
 
@@ -29,6 +30,14 @@ def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admis
     if not changes.ring(home, "work", "watch"):
         inlet.leave_tidy()
     return receipts
+
+
+def refuse_when_full(pending: int, jobs: Sequence[NewJob], chosen: Settings) -> None:
+    """QueueFull for an agent that may add nothing, before it is told what it may not run.
+
+    A job with a unique key may be there already: that is for the store to say.
+    """
+    refuse_overflow(pending, "agent", sum(job.unique is None for job in jobs), chosen.capacity)
 
 
 def refuse_low_disk(home: Home, chosen: Settings) -> None:

@@ -85,11 +85,9 @@ class Queue:
     ) -> list[Receipt]:
         """Store jobs, all or none; durable when it returns. InvalidJob, Denied or QueueFull leave nothing."""
         from queue_core.admission import prepare
-        from queue_core.health import refuse_overflow
 
-        if origin.caller == "agent":  # who may add nothing is told so before being told what may not run
-            new = sum(job.unique is None for job in jobs)
-            refuse_overflow(self.store.waiting(), "agent", new, self.settings.capacity)
+        if origin.caller == "agent":
+            intake.refuse_when_full(self.store.waiting(), jobs, self.settings)
         admissions = prepare(
             jobs,
             origin,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from queue_core.home import Home
     from queue_core.model import Caller, Origin, Receipt
+    from queue_core.settings import Settings
 
 HOOK_PATIENCE = 0.4  # seconds; a hook has one in all
 PATIENCE = 10.0
@@ -86,8 +87,8 @@ def submit(
     """Store jobs; under a hook they go to the spool when the database cannot take them in time (no receipts then)."""
     chosen = settings_module.load(home, environ)
     patience = HOOK_PATIENCE if hook else PATIENCE
-    if origin.caller == "agent":
-        _refuse_when_full(home, chosen.capacity, jobs, patience)
+    if origin.caller == "agent" and not hook:  # a hook has no time for a second look; the store refuses it too
+        _refuse_when_full(home, chosen, jobs, patience)
     now = time.time()
     admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=now)
     try:
@@ -103,13 +104,11 @@ def submit(
         return []
 
 
-def _refuse_when_full(home: Home, capacity: int, jobs: Sequence[NewJob], patience: float) -> None:
-    """An agent that may add nothing is told so before it is told what it may not run."""
-    from queue_core.health import refuse_overflow
+def _refuse_when_full(home: Home, chosen: Settings, jobs: Sequence[NewJob], patience: float) -> None:
+    from queue_core.intake import refuse_when_full
     from queue_core.sqlite.store import SqliteStore
 
-    new = sum(job.unique is None for job in jobs)
-    refuse_overflow(SqliteStore(home, patience=patience).waiting(), "agent", new, capacity)
+    refuse_when_full(SqliteStore(home, patience=patience).waiting(), jobs, chosen)
 
 
 def caller_here(environ: Mapping[str, str], home: Home, *, hook_verb: bool) -> Caller:

@@ -139,7 +139,7 @@ def connect(home: Home, *, patience: float = BUSY_TIMEOUT, check_thread: bool = 
     """A connection with the pragmas that every one of them needs. Transactions are begun by hand."""
     try:
         connection = sqlite3.connect(
-            _uri(home.database), timeout=patience, isolation_level=None, check_same_thread=check_thread, uri=True
+            uri(home.database, "rw"), timeout=patience, isolation_level=None, check_same_thread=check_thread, uri=True
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -151,9 +151,12 @@ def connect(home: Home, *, patience: float = BUSY_TIMEOUT, check_thread: bool = 
     return connection
 
 
-def _uri(path: str) -> str:
-    """The path as a URI that never makes a file: one that was removed must not come back empty."""
-    return "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=rw"
+def uri(path: str, mode: str) -> str:
+    """The path as a URI for reading (ro) or writing (rw) that never makes a file.
+
+    One that was removed must not come back empty.
+    """
+    return "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=" + mode
 
 
 def begin(connection: sqlite3.Connection) -> None:

@@ -182,3 +182,11 @@ def test_a_value_that_no_argument_can_hold_is_a_sentence(cli: Cli, value: bytes)
     ran = cli("hook", "--", "echo", "x{a}", stdin=b'{"a": ' + value + b"}")
     assert ran.code in (0, 1)
     assert "Traceback" not in ran.err
+
+
+def test_so_does_one_inside_an_agents_job(cli: Cli):
+    job = cli.add("--", "true", CLAUDECODE="1")
+    with flock(cli.paths):
+        ran = cli("hook", "--", "true", stdin=payload(), timeout=WHILE_LOCKED, RUNQ_JOB_ID=str(job), **cli.hook_env)
+    assert ran.code == 0
+    assert [name for name in os.listdir(cli.paths.spool) if name.endswith(".json")]
