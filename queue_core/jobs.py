@@ -10,6 +10,7 @@ from queue_core.value import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from queue_core.model import Caller, JobState, OutcomeKind, Priority
 
@@ -31,6 +32,7 @@ class Attempt(Frozen):
     output_bytes: int = 0
     cut_bytes: int = 0
     tail: bytes = b""
+    waited: float | None = None  # seconds from ready to started
 
 
 class Job(Frozen):
@@ -45,6 +47,8 @@ class Job(Frozen):
     unmet: int
     parked: str | None
     argv: tuple[str, ...]
+    handler: str | None
+    arguments: Mapping[str, Any]
     program: str
     executable: str
     cwd: str
@@ -57,6 +61,7 @@ class Job(Frozen):
     locks: tuple[str, ...]
     on_dead: tuple[str, ...]
     escalated_from: int | None
+    schedule: str | None
     name: str | None
     unique_key: str | None
     meta: Mapping[str, str]
@@ -67,6 +72,7 @@ class Job(Frozen):
     rejected_at: float | None
     pinned: str | None
     created_at: float
+    ready_at: float | None
     started_at: float | None
     finished_at: float | None
     claim: int
@@ -121,9 +127,10 @@ class Orphan(Frozen):
     claim: int
     token: str
     worker: str
-    keeper: str
+    keeper: str  # empty for a handler's: it lives and dies with its worker
     host: str
     cancel_requested: bool
+    handler: str | None = None
 
     _secret = frozenset({"token"})
 
@@ -158,6 +165,8 @@ class Lease(Frozen):
     token: str
     queue: str
     argv: tuple[str, ...]
+    handler: str | None
+    arguments: Mapping[str, Any]
     program: str
     executable: str
     cwd: str

@@ -7,7 +7,7 @@ from queue_core.value import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Literal
+    from typing import Any, Literal
 
     JobState = Literal["held", "blocked", "scheduled", "available", "running", "succeeded", "dead", "cancelled"]
     OutcomeKind = Literal[
@@ -56,11 +56,14 @@ class Retry(Frozen):
 class NewJob(Frozen):
     """A job as somebody asks for it. `None` leaves a choice to the settings.
 
+    It runs `argv`, or in a program that has declared it the function `handler` with `arguments` (JSON values).
     `after`, `after_any` and `after_failure` hold ids, or names that earlier lines of the same file
     carry as `ref`. `delay` and `timeout` are seconds, `at` is seconds since the epoch.
     """
 
     argv: tuple[str, ...] = ()
+    handler: str | None = None
+    arguments: Mapping[str, Any] = {}
     cwd: str | None = None
     env: Mapping[str, str] = {}
     pass_env: tuple[str, ...] = ()
@@ -102,7 +105,7 @@ class Admission(Frozen):
 
     job: NewJob
     origin: Origin
-    program: str  # the real path: what rules speak of and people see
+    program: str  # the real path: what rules speak of and people see; empty for a handler's job
     executable: str  # the path as found, which is what runs (a link's name can matter to the program)
     cwd: str
     env: Mapping[str, str]
@@ -112,6 +115,7 @@ class Admission(Frozen):
     held: str | None = None  # why it has to wait for a person's approval
     on_dead_program: str | None = None
     escalated_from: int | None = None
+    schedule: str | None = None  # the one that queues it
     spool_id: str | None = None
 
     _secret = frozenset({"env"})

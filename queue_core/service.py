@@ -278,7 +278,7 @@ class Queue:
 
             judge = Judge(self.home, self.settings)
             held = {job_id: reason for job_id in ids if (reason := judge.job(self.job(job_id), project=origin.project))}
-        return self._changed(self.store.replay(ids, held=held))
+        return self._changed(self.store.replay(ids, held=held, now=self.clock()))
 
     def discard(self, ids: Sequence[int]) -> Moved:
         """Give dead letters up; what waited for them is cancelled."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "state, queue, priority, sequential, due_at, unmet, argv, program, executable, cwd, env, own_env, stdin_path,"
     " timeout, retry, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project,"
-    " client, created_at, reason"
+    " client, created_at, reason, handler, arguments, schedule, ready_at"
 )
 _INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
 _LIVE_OF_KEY = (
@@ -112,6 +112,10 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
         origin.client,
         now,
         admission.held,
+        job.handler,
+        dumps(dict(job.arguments)) if job.handler is not None else None,
+        admission.schedule,
+        now if state == "available" else None,
     )
 
 

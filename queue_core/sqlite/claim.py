@@ -14,37 +14,62 @@ from queue_core.sqlite import locks, reads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+    from typing import Any
 
     from queue_core.store import MayRun
 
 DUE_BATCH = 500
 
 _PROMOTE = (
-    "UPDATE jobs SET state = 'available' WHERE id IN"
+    "UPDATE jobs SET state = 'available', ready_at = due_at WHERE id IN"
     f" (SELECT id FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT {DUE_BATCH})"
 )
 _READY = (
-    "SELECT name, running FROM queues INDEXED BY queues_ready"
-    " WHERE paused = 0 AND barred = 0 AND ready > 0 AND running < slots ORDER BY turn LIMIT ?"
+    "SELECT name, running, turn FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0 AND ready > 0"
+    " AND running < slots AND rests_until IS NULL ORDER BY turn LIMIT ?"
 )
+_HEAD_COLUMNS = "SELECT id, sequential, locks, caller, approved_at, priority FROM jobs"
 _HEAD = (
-    "SELECT id, sequential, locks, caller, approved_at FROM jobs INDEXED BY jobs_available"
-    " WHERE queue = ? AND state = 'available' AND parked IS NULL ORDER BY priority, id LIMIT 1"
+    f"{_HEAD_COLUMNS} INDEXED BY jobs_available WHERE queue = ? AND state = 'available' AND parked IS NULL"
+    " AND handler IS NULL ORDER BY priority, id LIMIT 1"
+)
+_HANDLED_HEAD = (
+    f"{_HEAD_COLUMNS} INDEXED BY jobs_handled WHERE handler = ? AND queue = ? AND parked IS NULL"
+    " AND state = 'available' ORDER BY priority, id LIMIT 1"
+)
+_BARRIER_BEFORE = (
+    "SELECT 1 FROM jobs INDEXED BY jobs_barriers WHERE queue = ? AND state = 'available' AND parked IS NULL"
+    " AND sequential = 1 AND (priority, id) < (?, ?) LIMIT 1"
+)
+_HANDLED_BEFORE = (
+    "SELECT 1 FROM jobs INDEXED BY jobs_handled WHERE handler IS NOT NULL AND state = 'available'"
+    " AND queue = ? AND parked IS NULL AND (priority, id) < (?, ?) LIMIT 1"
 )
 _CLAIM = (
     "UPDATE jobs SET state = 'running', claim = claim + 1, attempt = attempt + 1, lease_token = ?, worker = ?,"
-    " keeper = ?, host = ?, started_at = ?, reason = NULL WHERE id = ? AND state = 'available'"
+    " keeper = iif(handler IS NULL, ?, ''), host = ?, started_at = ?, reason = NULL WHERE id = ?"
+    " AND state = 'available'"
     " RETURNING id, claim, queue, argv, program, executable, cwd, env, caller, approved_at, stdin_path, timeout,"
-    " session, project, attempt"
+    " session, project, attempt, handler, arguments"
 )
 
 
 class Claimant:
-    """Who claims: a worker with its keeper, and where its randomness comes from."""
+    """Who claims: a worker with its keeper, what it can run, and where its randomness comes from."""
 
-    def __init__(self, *, worker: str, keeper: str, host: str, tokens: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        *,
+        worker: str,
+        keeper: str,
+        host: str,
+        tokens: Callable[[], str],
+        handlers: Collection[str] = (),
+        commands: bool = True,
+    ) -> None:
         self.worker, self.keeper, self.host, self.tokens = worker, keeper, host, tokens
+        self.handlers, self.commands = tuple(handlers), commands
 
 
 def claim(
@@ -88,8 +113,8 @@ def _serve_each_queue_once(
 ) -> list[Lease]:
     leases: list[Lease] = []
     # Queues whose head is a barrier that waits for others to end stay in the index: at most one a running job.
-    for name, running in tx.execute(_READY, (want + 64,)).fetchall():
-        head = _startable_head(tx, name, running, may_run)
+    for name, running in _queues_in_turn(tx, claimant, want + 64):
+        head = _startable_head(tx, claimant, name, running, may_run)
         if head is not None:
             leases.append(_claim_one(tx, claimant, head, now))
             _end_turn(tx, name)
@@ -98,13 +123,27 @@ def _serve_each_queue_once(
     return leases
 
 
-def _startable_head(tx: sqlite3.Connection, queue: str, running: int, may_run: MayRun | None) -> int | None:
+def _queues_in_turn(tx: sqlite3.Connection, claimant: Claimant, limit: int) -> list[tuple[str, int]]:
+    """Where there is something that this worker can run: name and number of running jobs."""
+    found: dict[str, tuple[int, int]] = {}
+    if claimant.commands:
+        found = {name: (turn, running) for name, running, turn in tx.execute(_READY, (limit,)).fetchall()}
+    if not claimant.handlers:
+        return [(name, running) for name, (_, running) in found.items()]
+    for name, running, turn in tx.execute(*reads.handled_queues(claimant.handlers, limit)).fetchall():
+        found[name] = (turn, running)
+    return [(name, running) for name, (_, running) in sorted(found.items(), key=lambda item: item[1])]
+
+
+def _startable_head(
+    tx: sqlite3.Connection, claimant: Claimant, queue: str, running: int, may_run: MayRun | None
+) -> int | None:
     """The first job of the queue if it may start now. What cannot run at all is set aside on the way."""
     while True:
-        row = tx.execute(_HEAD, (queue,)).fetchone()
+        row = _head(tx, claimant, queue)
         if row is None:
             return None
-        job_id, sequential, lock_list, caller, approved_at = row
+        job_id, sequential, lock_list, caller, approved_at, priority = row
         if caller == "agent" and approved_at is None and may_run and _hold(tx, job_id, queue, lock_list, may_run):
             continue
         wanted: list[str] = loads(lock_list) if lock_list else []
@@ -114,8 +153,34 @@ def _startable_head(tx: sqlite3.Connection, queue: str, running: int, may_run: M
             continue
         if sequential and running:
             return None  # a barrier: nothing of this queue starts before it
+        if _others_come_first(tx, claimant, queue, sequential=sequential, place=(priority, job_id)):
+            return None
         locks.take(tx, wanted)
         return job_id
+
+
+def _head(tx: sqlite3.Connection, claimant: Claimant, queue: str) -> tuple[Any, ...] | None:
+    """The first job of the queue that this worker can run."""
+    rows = [tx.execute(_HEAD, (queue,)).fetchone()] if claimant.commands else []
+    rows += [tx.execute(_HANDLED_HEAD, (handler, queue)).fetchone() for handler in claimant.handlers]
+    return min((row for row in rows if row is not None), key=lambda row: (row[5], row[0]), default=None)
+
+
+def _others_come_first(
+    tx: sqlite3.Connection, claimant: Claimant, queue: str, *, sequential: bool, place: tuple[int, int]
+) -> bool:
+    """Whether a job that only other workers can run keeps this one back: one of the two is a barrier."""
+    ready, handled = tx.execute("SELECT ready, handled FROM queues WHERE name = ?", (queue,)).fetchone()
+    if (claimant.commands or not ready) and not handled:
+        return False  # all that is there this worker could run: its head is the queue's
+    if tx.execute(_BARRIER_BEFORE, (queue, *place)).fetchone():
+        return True
+    if not sequential:
+        return False
+    first = tx.execute(_HEAD, (queue,)).fetchone()
+    if first is not None and (first[5], first[0]) < place:
+        return True
+    return tx.execute(_HANDLED_BEFORE, (queue, *place)).fetchone() is not None
 
 
 def _hold(tx: sqlite3.Connection, job_id: int, queue: str, lock_list: str | None, may_run: MayRun) -> bool:
@@ -152,6 +217,8 @@ def _claim_one(tx: sqlite3.Connection, claimant: Claimant, job_id: int, now: flo
         session=row[12],
         project=row[13],
         attempt=row[14],
+        handler=row[15],
+        arguments=loads(row[16]) if row[16] else {},
     )
 
 

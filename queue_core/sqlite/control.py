@@ -58,7 +58,10 @@ def approve(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[t
         unmet, due_at = tx.execute("SELECT unmet, due_at FROM jobs WHERE id = ?", (job_id,)).fetchone()
         after = entry_state(held=False, unmet=unmet, due_at=due_at, now=now)
         target = next_state(state, "approve", after, job_id=job_id)
-        tx.execute("UPDATE jobs SET state = ?, approved_at = ?, reason = NULL WHERE id = ?", (target, now, job_id))
+        tx.execute(
+            "UPDATE jobs SET state = ?, approved_at = ?, ready_at = ?, reason = NULL WHERE id = ?",
+            (target, now, now if target == "available" else None, job_id),
+        )
         moved.append((job_id, target))
     return moved
 
@@ -72,7 +75,9 @@ def reject(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tu
     return [(job_id, "cancelled") for job_id in ids]
 
 
-def replay(tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str]) -> list[tuple[int, JobState]]:
+def replay(
+    tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str], now: float
+) -> list[tuple[int, JobState]]:
     """Run ended jobs again, with a fresh allowance of retries; their attempts so far are kept.
 
     `held` names those that must wait for approval first, with the reason. Of several with one unique key
@@ -88,15 +93,15 @@ def replay(tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str]) 
                 f"job {job_id} was not replayed: job {live} with the same unique key is live; "
                 "wait for it or cancel it first"
             )
-        moved[job_id] = state if live is not None else _replay_one(tx, job_id, held.get(job_id))
+        moved[job_id] = state if live is not None else _replay_one(tx, job_id, held.get(job_id), now)
     return list(moved.items())
 
 
-def _replay_one(tx: sqlite3.Connection, job_id: int, held: str | None) -> JobState:
+def _replay_one(tx: sqlite3.Connection, job_id: int, held: str | None, now: float) -> JobState:
     tx.execute(
         "UPDATE jobs SET state = 'available', failures = 0, attempts_before = attempt, finished_at = NULL,"
-        " ended = NULL, due_at = NULL, reason = NULL WHERE id = ?",
-        (job_id,),
+        " ended = NULL, due_at = NULL, ready_at = ?, reason = NULL WHERE id = ?",
+        (now, job_id),
     )
     if held is None:
         tx.execute("UPDATE jobs SET rejected_at = NULL WHERE id = ?", (job_id,))

@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     Read = Generator[Statement, Rows, T]
 
 _JOB_COLUMNS = (
-    "id, state, queue, priority, sequential, due_at, unmet, parked, argv, program, executable, cwd, env, own_env,"
-    " stdin_path, timeout, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project,"
-    " approved_at, rejected_at, pinned, created_at, started_at, finished_at, claim, attempt, failures,"
+    "id, state, queue, priority, sequential, due_at, unmet, parked, argv, handler, arguments, program, executable,"
+    " cwd, env, own_env, stdin_path, timeout, retries, locks, on_dead, escalated_from, schedule, name, unique_key,"
+    " meta, caller, session, project, approved_at, rejected_at, pinned, created_at,"
+    " ready_at, started_at, finished_at, claim, attempt, failures,"
     " attempts_before, worker, keeper, host, cancel_requested, outcome, exit_code, signal, reason,"
     " EXISTS (SELECT 1 FROM inputs WHERE inputs.job = jobs.id) AS has_input"
 )
 _JOB_NAMES = tuple(column.rpartition(" AS ")[2] for column in _JOB_COLUMNS.split(", "))
 _ATTEMPT_COLUMNS = (
     "claim, outcome, exit_code, signal, error, host, started_at, finished_at, user_seconds, system_seconds,"
-    " max_rss_kib, output_bytes, cut_bytes, tail"
+    " max_rss_kib, output_bytes, cut_bytes, tail, waited"
 )
 _ATTEMPT_NAMES = tuple(_ATTEMPT_COLUMNS.split(", "))
 # A path, or its last part. LIKE would ignore case, and read `_` and `%` in a name as wildcards.
@@ -90,6 +91,7 @@ def _job(row: tuple[Any, ...], attempts: tuple[Attempt, ...] = ()) -> Job:
     found["cancel_requested"] = bool(found["cancel_requested"])
     found["has_input"] = bool(found["has_input"])
     found["argv"] = tuple(loads(found["argv"]))
+    found["arguments"] = loads(found["arguments"]) if found["arguments"] else {}
     found["env"] = loads(found["env"])
     found["own_env"] = tuple(loads(found["own_env"])) if found["own_env"] else ()
     found["locks"] = tuple(loads(found["locks"])) if found["locks"] else ()
@@ -179,30 +181,62 @@ def workers() -> Read[list[WorkerRow]]:
 def running(host: str | None = None) -> Read[list[Orphan]]:
     """All claims that are running (on one host), as somebody else would have to judge them."""
     sql = (
-        "SELECT id, claim, lease_token, worker, keeper, host, cancel_requested FROM jobs INDEXED BY jobs_running"
+        "SELECT id, claim, lease_token, worker, keeper, host, cancel_requested, handler"
+        " FROM jobs INDEXED BY jobs_running"
         " WHERE state = 'running'"
     )
     rows = yield (sql + " AND host = ?", (host,)) if host is not None else (sql, ())
-    names = ("job", "claim", "token", "worker", "keeper", "host", "cancel_requested")
+    names = ("job", "claim", "token", "worker", "keeper", "host", "cancel_requested", "handler")
     return [Orphan(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def claimable(now: float) -> Read[bool]:
-    """Whether a worker would find something to start now (a paused queue's jobs do not count)."""
-    ready = yield (
-        "SELECT 1 FROM queues INDEXED BY queues_ready"
-        " WHERE paused = 0 AND barred = 0 AND ready > 0 AND running < slots LIMIT 1",
-        (),
-    )
-    if ready:
+def claimable(now: float, handlers: tuple[str, ...] = (), *, commands: bool = True) -> Read[bool]:
+    """Whether a worker with these handlers would find something to start now (not in a paused or resting queue)."""
+    if commands:
+        ready = yield (
+            "SELECT 1 FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0 AND ready > 0"
+            " AND running < slots AND rests_until IS NULL LIMIT 1",
+            (),
+        )
+        if ready:
+            return True
+    if handlers and (yield handled_queues(handlers, 1)):
         return True
+    kinds = [f"jobs.handler IN ({_marks(handlers)})"] if handlers else []
+    kinds += ["jobs.handler IS NULL"] if commands else []
     due = yield (
         "SELECT 1 FROM jobs INDEXED BY jobs_scheduled JOIN queues ON queues.name = jobs.queue"
-        " WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0"
-        " AND queues.barred = 0 AND queues.running < queues.slots LIMIT 1",
-        (now,),
+        f" WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0 AND ({' OR '.join(kinds) or 'false'})"
+        " AND queues.barred = 0 AND queues.running < queues.slots AND queues.rests_until IS NULL LIMIT 1",
+        (now, *handlers),
     )
     return bool(due)
+
+
+def handled_queues(handlers: tuple[str, ...], limit: int) -> Statement:
+    """The queues in which a job for one of these handlers could be claimed, in the order of their turns."""
+    return (
+        "SELECT name, running, turn FROM queues INDEXED BY queues_handled WHERE paused = 0 AND barred = 0"
+        " AND handled > 0 AND running < slots AND rests_until IS NULL AND EXISTS (SELECT 1 FROM jobs INDEXED BY"
+        f" jobs_handled WHERE jobs.handler IN ({_marks(handlers)}) AND jobs.queue = queues.name AND parked IS NULL"
+        " AND state = 'available') ORDER BY turn LIMIT ?",
+        (*handlers, limit),
+    )
+
+
+def unmanned() -> Read[list[str]]:
+    """The handlers that jobs wait for and no claiming worker has: their jobs are parked under "@" and the name."""
+    found: list[str] = []
+    after = "@"
+    while True:
+        rows = yield (
+            "SELECT min(parked) FROM jobs INDEXED BY jobs_parked WHERE parked > ? AND parked < 'A'",
+            (after,),
+        )
+        if rows[0][0] is None:
+            return found
+        after = rows[0][0]
+        found.append(after[1:])
 
 
 def next_due(after: float) -> Read[float | None]:
@@ -240,8 +274,8 @@ def barrier_ahead(job_id: int, queue: str, priority: int) -> Read[int | None]:
     if running:
         return running[0][0]
     ahead = yield (
-        "SELECT id FROM jobs INDEXED BY jobs_available WHERE queue = ? AND state = 'available' AND parked IS NULL"
-        " AND (priority, id) < (?, ?) AND sequential = 1 ORDER BY priority, id LIMIT 1",
+        "SELECT id FROM jobs INDEXED BY jobs_barriers WHERE queue = ? AND state = 'available' AND parked IS NULL"
+        " AND sequential = 1 AND (priority, id) < (?, ?) ORDER BY priority, id LIMIT 1",
         (queue, priority, job_id),
     )
     return ahead[0][0] if ahead else None

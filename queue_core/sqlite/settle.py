@@ -23,17 +23,20 @@ if TYPE_CHECKING:
     from queue_core.model import JobState
 
 _FENCE = "id = ? AND claim = ? AND lease_token = ? AND state = 'running'"
-_HELD_BY = f"SELECT failures, retry, retries, cancel_requested, locks, host, started_at FROM jobs WHERE {_FENCE}"
+_HELD_BY = (
+    f"SELECT failures, retry, retries, cancel_requested, locks, host, started_at, ready_at FROM jobs WHERE {_FENCE}"
+)
 _LEAVE = (
     "UPDATE jobs SET state = ?, due_at = ?, finished_at = ?, ended = ?, reason = ?, failures = failures + ?,"
-    " attempt = attempt - ?, cancel_requested = 0, lease_token = NULL, worker = NULL, keeper = NULL"
+    " attempt = attempt - ?, ready_at = coalesce(?, ready_at), cancel_requested = 0, lease_token = NULL,"
+    " worker = NULL, keeper = NULL"
     f" WHERE {_FENCE}"
 )
 _LATEST = "UPDATE jobs SET outcome = ?, exit_code = ?, signal = ? WHERE id = ?"
 _RECORD = (
     "INSERT INTO attempts (job, claim, outcome, exit_code, signal, error, host, started_at, finished_at,"
-    " user_seconds, system_seconds, max_rss_kib, output_bytes, cut_bytes, tail)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " user_seconds, system_seconds, max_rss_kib, output_bytes, cut_bytes, tail, waited)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _OPEN_DEPENDENTS = (
     "SELECT d.job, d.condition FROM dependencies d INDEXED BY dependencies_open"
@@ -61,7 +64,7 @@ def _settle_one(
     row = tx.execute(_HELD_BY, fence).fetchone()
     if row is None:
         return None
-    failures, retry, retries, cancel_requested, lock_list, host, started_at = row
+    failures, retry, retries, cancel_requested, lock_list, host, started_at, ready_at = row
     backoff, base, cap, jitter = loads(retry)
     decision = decide(
         one.outcome,
@@ -74,7 +77,7 @@ def _settle_one(
     )
     _leave_running(tx, fence, decision, one.outcome, now)
     if one.outcome.kind != "never_started":
-        _record(tx, one, host, started_at, now)
+        _record(tx, one, host, started_at, ready_at, now)
         tx.execute(_LATEST, (one.outcome.kind, one.outcome.exit_code, one.outcome.signal, one.job))
     if lock_list:
         locks.release(tx, loads(lock_list))
@@ -97,6 +100,7 @@ def _leave_running(
         _LEAVE,
         (
             *(state, decision.due_at, finished_at, number, decision.reason, failed, not decision.counted),
+            now if state == "available" else None,
             *fence,
         ),
     )
@@ -107,8 +111,11 @@ def next_end(tx: sqlite3.Connection) -> int:
     return tx.execute("UPDATE meta SET value = value + 1 WHERE name = 'ended' RETURNING value").fetchone()[0]
 
 
-def _record(tx: sqlite3.Connection, one: Settlement, host: str, started_at: float, now: float) -> None:
+def _record(
+    tx: sqlite3.Connection, one: Settlement, host: str, claimed_at: float, ready_at: float | None, now: float
+) -> None:
     outcome = one.outcome
+    started_at = outcome.started_at or claimed_at
     error = outcome.error if outcome.kind in ("exited", "signalled", "cancelled", "interrupted") else describe(outcome)
     tx.execute(
         _RECORD,
@@ -120,7 +127,7 @@ def _record(tx: sqlite3.Connection, one: Settlement, host: str, started_at: floa
             outcome.signal,
             error,
             host,
-            outcome.started_at or started_at,
+            started_at,
             outcome.finished_at or now,
             outcome.user_seconds,
             outcome.system_seconds,
@@ -128,6 +135,7 @@ def _record(tx: sqlite3.Connection, one: Settlement, host: str, started_at: floa
             outcome.output_bytes,
             outcome.cut_bytes,
             outcome.tail,
+            None if ready_at is None else max(0.0, started_at - ready_at),
         ),
     )
 
@@ -162,7 +170,8 @@ def _meet(tx: sqlite3.Connection, job_id: int, needed: int, condition: str, now:
     after = entry_state(held=state == "held", unmet=unmet, due_at=due_at, now=now)
     if after != state:
         next_state("blocked", "unblock", after)
-    tx.execute("UPDATE jobs SET unmet = ?, state = ? WHERE id = ?", (unmet, after, job_id))
+    ready_at = now if after == "available" else None
+    tx.execute("UPDATE jobs SET unmet = ?, state = ?, ready_at = ? WHERE id = ?", (unmet, after, ready_at, job_id))
 
 
 def _abandon(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> bool:
@@ -185,9 +194,9 @@ def forget_needs(tx: sqlite3.Connection, job_id: int) -> None:
 
 _ESCALATE = """
 INSERT INTO jobs (state, queue, priority, argv, program, executable, cwd, env, own_env, timeout, retry,
-  retries, escalated_from, name, meta, caller, session, project, client, approved_at, created_at)
+  retries, escalated_from, name, meta, caller, session, project, client, approved_at, created_at, ready_at)
 SELECT 'available', queue, priority, :argv, :program, :executable, cwd, env, own_env, timeout, retry,
-  retries, id, name, meta, caller, session, project, client, approved_at, :now
+  retries, id, name, meta, caller, session, project, client, approved_at, :now, :now
 FROM jobs WHERE id = :id"""
 
 

@@ -111,11 +111,15 @@ class SqliteStore:
         chance: Callable[[], float],
         permanent_exit_codes: Collection[int] = (),
         may_run: MayRun | None = None,
+        handlers: Collection[str] = (),
+        commands: bool = True,
     ) -> tuple[list[JobState | None], list[Lease]]:
         from queue_core.sqlite.claim import Claimant, claim
         from queue_core.sqlite.settle import settle
 
-        claimant = Claimant(worker=worker, keeper=keeper, host=host, tokens=tokens)
+        claimant = Claimant(
+            worker=worker, keeper=keeper, host=host, tokens=tokens, handlers=handlers, commands=commands
+        )
 
         def settle_and_claim(tx: sqlite3.Connection) -> tuple[list[JobState | None], list[Lease]]:
             states = settle(tx, settlements, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
@@ -148,8 +152,8 @@ class SqliteStore:
     def reject(self, ids: Sequence[int], *, now: float) -> Moved:
         return self._control("reject", ids, now=now)
 
-    def replay(self, ids: Sequence[int], *, held: Mapping[int, str]) -> Moved:
-        return self._control("replay", ids, held=held)
+    def replay(self, ids: Sequence[int], *, held: Mapping[int, str], now: float) -> Moved:
+        return self._control("replay", ids, held=held, now=now)
 
     def discard(self, ids: Sequence[int], *, now: float) -> Moved:
         return self._control("discard", ids, now=now)
@@ -185,6 +189,7 @@ class SqliteStore:
         now: float,
         limits: Mapping[str, int],
         queues: Mapping[str, int],
+        handlers: Collection[str] = (),
     ) -> None:
         from queue_core.sqlite import workers
 
@@ -193,6 +198,7 @@ class SqliteStore:
             workers.register(
                 tx, worker, pid=pid, host=host, keeper=keeper, booted_by=booted_by, version=version, now=now
             )
+            workers.man(tx, worker, handlers)
 
         self._writer.write(enter)
 
@@ -202,8 +208,8 @@ class SqliteStore:
     def deregister(self, worker: str) -> None:
         self._worker("deregister", worker)
 
-    def leave_if_idle(self, worker: str, *, now: float) -> bool:
-        return self._worker("leave_if_idle", worker, now=now)
+    def leave_if_idle(self, worker: str, *, now: float, handlers: Collection[str] = ()) -> bool:
+        return self._worker("leave_if_idle", worker, now=now, handlers=handlers)
 
     def forget_workers(self, workers: Sequence[str]) -> None:
         self._worker("forget", workers)
@@ -253,10 +259,15 @@ class SqliteStore:
 
         return self._read(reads.running(host))
 
-    def claimable(self, now: float) -> bool:
+    def claimable(self, now: float, *, handlers: Collection[str] = (), commands: bool = True) -> bool:
         from queue_core.sqlite import reads
 
-        return self._read(reads.claimable(now))
+        return self._read(reads.claimable(now, tuple(handlers), commands=commands))
+
+    def unmanned(self) -> list[str]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.unmanned())
 
     def next_due(self, after: float) -> float | None:
         from queue_core.sqlite import reads

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from queue_core.sqlite import reads
+from queue_core.fastjson import loads
+from queue_core.sqlite import locks, reads
 from queue_core.sqlite.queues import ensure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from queue_core.jobs import Orphan
 
@@ -34,19 +35,48 @@ def register(
 def stop_claiming(tx: sqlite3.Connection, worker: str) -> None:
     """From here on this worker only ends what it has; a server may boot another beside it."""
     tx.execute("UPDATE workers SET claiming = 0 WHERE id = ?", (worker,))
+    _unman(tx, worker)
 
 
 def deregister(tx: sqlite3.Connection, worker: str) -> None:
     """The worker is gone, whatever there is to do."""
     tx.execute("DELETE FROM workers WHERE id = ?", (worker,))
+    _unman(tx, worker)
 
 
-def leave_if_idle(tx: sqlite3.Connection, worker: str, *, now: float) -> bool:
+def man(tx: sqlite3.Connection, worker: str, handlers: Collection[str]) -> None:
+    """This worker has these handlers: jobs that waited for anybody who has them may go on."""
+    for handler in handlers:
+        tx.execute("INSERT OR IGNORE INTO worker_handlers VALUES (?, ?)", (handler, worker))
+        tx.execute("UPDATE jobs SET parked = NULL WHERE parked = '@' || ?", (handler,))
+
+
+def _unman(tx: sqlite3.Connection, worker: str) -> None:
+    """A worker's handlers are gone with it: jobs for those that nobody else has wait, and hold up nobody."""
+    rows = tx.execute("SELECT handler FROM worker_handlers WHERE worker = ?", (worker,)).fetchall()
+    tx.execute("DELETE FROM worker_handlers WHERE worker = ?", (worker,))
+    for (handler,) in rows:
+        if not tx.execute("SELECT 1 FROM worker_handlers WHERE handler = ?", (handler,)).fetchone():
+            _park_jobs_of(tx, handler)
+
+
+def _park_jobs_of(tx: sqlite3.Connection, handler: str) -> None:
+    freed = tx.execute(
+        "SELECT DISTINCT queue, locks FROM jobs INDEXED BY jobs_handled"
+        " WHERE handler = ? AND state = 'available' AND locks IS NOT NULL",
+        (handler,),
+    ).fetchall()
+    tx.execute("UPDATE jobs SET parked = '@' || handler WHERE handler = ? AND state = 'available'", (handler,))
+    for queue, lock_list in freed:
+        locks.pass_on(tx, loads(lock_list), queue)
+
+
+def leave_if_idle(tx: sqlite3.Connection, worker: str, *, now: float, handlers: Collection[str] = ()) -> bool:
     """Deregister, but only if nothing is claimable in this very transaction.
 
     A job that arrives a moment later finds no worker registered, and its server boots one.
     """
-    if reads.run(tx, reads.claimable(now)):
+    if reads.run(tx, reads.claimable(now, tuple(handlers))):
         return False
     deregister(tx, worker)
     return True
@@ -71,7 +101,8 @@ def limit(tx: sqlite3.Connection, name: str, default: int) -> int:
 
 def forget(tx: sqlite3.Connection, workers: Sequence[str]) -> None:
     """Workers that are known to be dead (their lock is free)."""
-    tx.executemany("DELETE FROM workers WHERE id = ?", [(worker,) for worker in workers])
+    for worker in workers:
+        deregister(tx, worker)
 
 
 def take_over(tx: sqlite3.Connection, orphans: Sequence[Orphan], worker: str) -> list[tuple[int, int]]:

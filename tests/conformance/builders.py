@@ -170,7 +170,7 @@ class Bench:
         return list(self.store.reject(ids, now=self.now))
 
     def replay(self, *ids: int, held: Mapping[int, str] | None = None) -> list[tuple[int, str]]:
-        return list(self.store.replay(ids, held=held or {}))
+        return list(self.store.replay(ids, held=held or {}, now=self.now))
 
     def discard(self, *ids: int) -> list[tuple[int, str]]:
         return list(self.store.discard(ids, now=self.now))

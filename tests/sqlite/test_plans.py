@@ -141,7 +141,7 @@ def live(bench: Bench) -> None:
 def test_the_barrier_ahead_is_found_without_reading_all_jobs(home: Home, store: SqliteStore) -> None:
     del store
     read = reads.barrier_ahead(1, "q", 2)
-    for index, (sql, values) in zip(("jobs_running", "jobs_available"), (next(read), read.send([])), strict=True):
+    for index, (sql, values) in zip(("jobs_running", "jobs_barriers"), (next(read), read.send([])), strict=True):
         steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
         assert bad_steps(steps) == []
         assert any(index in step for step in steps)

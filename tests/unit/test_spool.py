@@ -62,6 +62,7 @@ FULL = Admission(
     held="no rule",
     on_dead_program="/usr/bin/notify",
     escalated_from=4,
+    schedule="nightly",
 )
 PLAIN = Admission(
     job=NewJob(argv=("true",)),

@@ -1,0 +1,1 @@
+"""The schema as versioned steps, a module each; `migrations` carries them out. A released step is never edited."""
