@@ -14,11 +14,35 @@ TAIL = 1200  # characters of output in a job's own reply; `output` gives more
 SHORT_TAIL = 400  # and where there are several jobs
 MOST_WORDS, LONGEST_WORD = 40, 300  # of an argv that is shown
 MOST_SHOWN = 20  # jobs of a bulk, queues of a status
-_SUMMARY = ("id", "state", "queue", "name", "argv", "attempt", "exit_code", "error", "scheduled_at", "finished_at")
+_SUMMARY = (
+    "id",
+    "state",
+    "queue",
+    "name",
+    "argv",
+    "handler",
+    "attempt",
+    "exit_code",
+    "error",
+    "scheduled_at",
+    "finished_at",
+    "escalated_to",
+)
 _JOB = (
-    *("id", "state", "waiting_for", "progress", "queue", "priority", "name", "argv", "cwd"),
+    *("id", "state", "waiting_for", "progress", "queue", "priority", "name", "argv", "handler", "arguments", "cwd"),
     *("attempt", "max_attempts"),
-    *("outcome", "exit_code", "signal", "error", "created_at", "scheduled_at", "started_at", "finished_at", "meta"),
+    *(
+        "outcome",
+        "exit_code",
+        "signal",
+        "error",
+        "created_at",
+        "scheduled_at",
+        "started_at",
+        "finished_at",
+        "meta",
+        "result",
+    ),
 )
 _ENDED = ("id", "state", "waiting_for", "progress", "outcome", "exit_code", "signal", "error")
 _ATTEMPT = ("claim", "outcome", "exit_code", "signal", "error", "finished_at")
@@ -27,9 +51,16 @@ _ATTEMPT = ("claim", "outcome", "exit_code", "signal", "error", "finished_at")
 def job(view: View) -> View:
     """One job: what has a value, the attempts if there were several, the end of its output."""
     reply = _chosen(view, _JOB)
+    if view["chain"]:
+        reply["handed_over"] = " -> ".join(map(_link, view["chain"]))
     if len(view["attempts"]) > 1:
         reply["attempts"] = [_chosen(one, _ATTEMPT) for one in view["attempts"][-5:]]
     return reply | _output_tail(view, TAIL)
+
+
+def _link(view: View) -> str:
+    name = view["handler"] if "handler" in view else view["argv"][0].rpartition("/")[2]
+    return f"{view['id']} {escaped(name)[:LONGEST_WORD]} ({view['state']})"
 
 
 def ended(view: View) -> View:
@@ -106,6 +137,10 @@ def _worded(view: View) -> View:
         worded["waiting_for"] = for_agents(worded["waiting_for"])
     if "argv" in worded:
         worded["argv"] = [escaped(word) for word in worded["argv"]]
+    if "on_dead" in worded:
+        worded["on_dead"] = [[escaped(word) for word in argv] for argv in worded["on_dead"]]
+    if "chain" in worded:
+        worded["chain"] = [_worded(link) for link in worded["chain"]]
     if "meta" in worded:
         worded["meta"] = {escaped(key): escaped(value) for key, value in worded["meta"].items()}
     return worded

@@ -1,4 +1,4 @@
-"""What a client can read: the status, the dead letters, each job and its output."""
+"""What a client can read: the status, the statistics, the dead letters, each job and its output."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from queue_core.jobs import Filter
 
 T = TypeVar("T")
 
-STATUS, DEAD_LETTERS, JOB, OUTPUT = (
+STATUS, STATISTICS, DEAD_LETTERS, JOB, OUTPUT = (
     "queue://status",
+    "queue://statistics",
     "queue://dead-letters",
     "queue://jobs/{job_id}",
     "queue://jobs/{job_id}/output",
@@ -40,6 +41,10 @@ class Contents:
         """Counts by state, queues, workers and health."""
         view = self._session.queue.status_view()
         return _json({**view, "health": replies.health(view["health"])})
+
+    def statistics(self) -> str:
+        """Figures of the last day."""
+        return _json(self._session.queue.stats())
 
     def dead_letters(self) -> str:
         """The jobs that failed for good, newest first."""
@@ -63,6 +68,8 @@ class Contents:
         try:
             if uri == STATUS:
                 return self.status()
+            if uri == STATISTICS:
+                return _json({**self._session.queue.stats(), "since": None, "until": None})
             if uri == DEAD_LETTERS:
                 return self.dead_letters()
             job_id = uri.removeprefix(JOBS)
@@ -74,12 +81,17 @@ class Contents:
 
 
 def add_resources(server: MCPServer[Any], contents: Contents) -> None:
-    """Register the four resources."""
+    """Register the five resources."""
 
     @server.resource(STATUS, title="Queue status", mime_type="application/json")
     async def status() -> str:  # pyright: ignore[reportUnusedFunction]
         """Counts by state, queues, worker and health."""
         return await _asked(contents.status)
+
+    @server.resource(STATISTICS, title="Queue statistics", mime_type="application/json")
+    async def statistics() -> str:  # pyright: ignore[reportUnusedFunction]
+        """The last 24 h: jobs and attempts by outcome, waits and run times, by queue and program."""
+        return await _asked(contents.statistics)
 
     @server.resource(DEAD_LETTERS, title="Dead letters", mime_type="application/json")
     async def dead_letters() -> str:  # pyright: ignore[reportUnusedFunction]

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
 from mcp_server import replies, text
+from mcp_server.arguments import (
+    DAY,
+    Backoff,
+    Bulk,
+    Cursor,
+    Ids,
+    JobId,
+    Needs,
+    OlderThan,
+    Priority,
+    SomeIds,
+    State,
+    Steps,
+)
 from mcp_server.replies import View
 from mcp_server.session import Session
-from queue_core.errors import QueueError, UnknownJob
+from queue_core import views
+from queue_core.errors import UnknownJob
 from queue_core.jobs import Filter
 from queue_core.model import ENDED, Receipt
 from queue_core.outcomes import OutputFile
 from queue_core.service import Queue
 from queue_core.sqlite import reads
-from queue_core.submission import new_job, time_of
+from queue_core.submission import new_job
 
 T = TypeVar("T")
 
@@ -28,65 +43,6 @@ LONGEST_WAIT = 55.0  # seconds; clients cut a call at 60 (Claude Desktop, Codex)
 LOOK_AGAIN = 1.0  # seconds between two looks while waiting, behind the bell
 OUTPUT_BUDGET = 16_000  # characters of one `output` reply
 MOST_LISTED = 100
-MOST_IDS = 500
-DAY = 86_400.0
-MOST_DAYS = 100_000.0
-LARGEST_ID = 2**63 - 1
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, int | str) and not isinstance(value, bool) else value
-
-
-def _possible(job_id: int) -> int:
-    if not 0 < job_id <= LARGEST_ID:
-        raise ValueError("a job's id is a positive whole number; `list_jobs` shows them")
-    return job_id
-
-
-def _each_once(ids: list[int] | None) -> list[int] | None:
-    if ids is None:
-        return None
-    if not 0 < len(ids) <= MOST_IDS:
-        raise ValueError(f"give 1 to {MOST_IDS} ids")
-    return list(dict.fromkeys(ids))
-
-
-def _cursor(value: Any) -> Any:
-    given = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(given, str) and not (given.isascii() and given.isdigit() and len(given) < 19):
-        raise ValueError("give the cursor of an earlier list_jobs")
-    return given
-
-
-def _days(value: Any) -> Any:
-    """Days, or a point in time as ISO 8601, which is what some models prefer."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        return (time.time() - time_of(value)) / DAY
-    except QueueError:
-        return -1.0
-
-
-def _sensible(days: float | None) -> float | None:
-    if days is not None and not 0 <= days <= MOST_DAYS:
-        raise ValueError("give a number of days, such as 7 or 0.5")
-    return days
-
-
-JobId = Annotated[int, AfterValidator(_possible)]
-Ids = Annotated[list[JobId], BeforeValidator(_as_list), AfterValidator(_each_once)]
-SomeIds = Annotated[list[JobId] | None, BeforeValidator(_as_list), AfterValidator(_each_once)]
-Needs = Annotated[list[JobId] | None, BeforeValidator(_as_list)]
-OlderThan = Annotated[float | None, BeforeValidator(_days), AfterValidator(_sensible), Field(description="Days")]
-State = Literal["held", "blocked", "scheduled", "available", "running", "succeeded", "dead", "cancelled"]
-Priority = Literal["critical", "high", "normal", "low"]
-Backoff = Literal["exponential", "linear", "fibonacci", "immediate"]
 
 
 class Tools:
@@ -100,9 +56,7 @@ class Tools:
         ctx: Context[Any, Any],
         argv: Annotated[list[str] | None, Field(description="Program and arguments; no shell")] = None,
         command: Annotated[str | None, Field(description="Instead of argv; split, but not run, by shell rules")] = None,
-        kwargs: Annotated[
-            dict[str, Any] | None, Field(description="Flags: {dry_run: true, n: 3} is --dry-run --n 3")
-        ] = None,
+        kwargs: Annotated[dict[str, Any] | None, Field(description="{dry_run: true, n: 3} is --dry-run --n 3")] = None,
         cwd: Annotated[str | None, Field(description="Default: the project")] = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -118,10 +72,10 @@ class Tools:
         retries: Annotated[int | None, Field(description="Default 3")] = None,
         backoff: Backoff | None = None,
         unique: Annotated[str | None, Field(description="A live job with this key is returned instead")] = None,
-        locks: Annotated[list[str] | None, Field(description="NAME or NAME=CAPACITY")] = None,
+        locks: Annotated[list[str] | None, Field(description="NAME[=CAPACITY]")] = None,
         name: str | None = None,
         meta: dict[str, str] | None = None,
-        on_dead: Annotated[list[str] | None, Field(description="argv to queue if it fails for good")] = None,
+        on_dead: Annotated[Steps, Field(description="argvs to run if dead")] = None,
     ) -> View:
         """Queue a command to run in the background, even after this session ends; it is never lost.
 
@@ -175,9 +129,7 @@ class Tools:
         state: State | None = None,
         queue: str | None = None,
         limit: Annotated[int, Field(ge=1, le=MOST_LISTED)] = 20,
-        since: Annotated[
-            str | None, BeforeValidator(_cursor), Field(description="A cursor: what ended since, oldest first")
-        ] = None,
+        since: Annotated[Cursor, Field(description="A cursor: what ended since, oldest first")] = None,
     ) -> View:
         """Jobs, newest first. Keep the cursor to ask later what ended meanwhile."""
         after = int(since) if since is not None else None
@@ -207,15 +159,21 @@ class Tools:
     async def wait(
         self,
         ctx: Context[Any, Any],
-        job_ids: Ids,
+        job_ids: SomeIds = None,
         timeout: Annotated[float, Field(ge=0, description="Seconds, at most 55")] = 50,  # noqa: ASYNC109 - no error
+        since: Annotated[Cursor, Field(description="Instead: what ends after this cursor")] = None,
     ) -> View:
-        """Wait until all these jobs have ended (succeeded, dead or cancelled), or the time is over."""
-        states = await self._wait_for(ctx, job_ids, min(timeout, LONGEST_WAIT))
-        return await _on_thread(lambda: self._waited(job_ids, states))
+        """Wait until all these jobs have ended (succeeded, dead or cancelled)."""
+        if (job_ids is None) == (since is None):
+            raise ToolError("Give either job_ids or since, the cursor of an earlier list_jobs or wait.")
+        if since is not None:
+            return await self._ended_since(since, min(timeout, LONGEST_WAIT))
+        ids = job_ids or []
+        states = await self._wait_for(ctx, ids, min(timeout, LONGEST_WAIT))
+        return await _on_thread(lambda: self._waited(ids, states))
 
     def cancel(self, job_ids: Ids) -> View:
-        """Cancel waiting jobs; stop running ones with all their processes (10 s to end by themselves)."""
+        """Cancel waiting jobs; stop running ones with all their processes."""
         found = self._queue.cancel(job_ids)
         now = self._queue.states_of(job_ids)
         reply = replies.moved((job_id, now.get(job_id, before)) for job_id, before in found)
@@ -248,10 +206,10 @@ class Tools:
         dry_run: Annotated[bool, Field(description="Only say which")] = False,
     ) -> View:
         """Run dead letters again with fresh retries: those named, or all that fit a filter."""
-        ids = self._chosen(job_ids, queue, program, older_than)
+        ids, left_out = self._chosen("retry", job_ids, queue, program, older_than)
         if dry_run:
-            return self._which(ids)
-        return replies.moved(self._queue.replay(ids, self._session.origin(_client(ctx))))
+            return self._which(ids) | left_out
+        return replies.moved(self._queue.replay(ids, self._session.origin(_client(ctx)))) | left_out
 
     def dead_letter_discard(
         self,
@@ -262,8 +220,8 @@ class Tools:
         dry_run: Annotated[bool, Field(description="Only say which")] = False,
     ) -> View:
         """Give dead letters up, named or by a filter. What waits for them is cancelled."""
-        ids = self._chosen(job_ids, queue, program, older_than)
-        return self._which(ids) if dry_run else replies.moved(self._queue.discard(ids))
+        ids, left_out = self._chosen("discard", job_ids, queue, program, older_than)
+        return (self._which(ids) if dry_run else replies.moved(self._queue.discard(ids))) | left_out
 
     # steps
 
@@ -288,6 +246,20 @@ class Tools:
     def _job(self, job_id: int) -> View:
         self._queue.recover()
         return replies.job(self._queue.job_view(job_id))
+
+    async def _ended_since(self, cursor: str, seconds: float) -> View:
+        """What has ended after a cursor, as soon as anything has; and the next cursor."""
+        wanted = Filter(since=int(cursor), limit=replies.MOST_SHOWN)
+        give_up = time.monotonic() + seconds
+        while True:
+            seen = self._session.changes
+            await _on_thread(self._queue.recover)
+            page = await self._session.read(reads.jobs(wanted))
+            left = give_up - time.monotonic()
+            if page.jobs or left <= 0:
+                jobs = [replies.summary(views.summary(job)) for job in page.jobs]
+                return {"jobs": jobs, "done": bool(jobs), "cursor": str(page.cursor)}
+            await self._session.changed(seen, min(left, LOOK_AGAIN))
 
     def _waited(self, ids: Sequence[int], states: dict[int, str]) -> View:
         """How each has ended; of many, first those that have not succeeded."""
@@ -328,13 +300,16 @@ class Tools:
             await self._session.changed(seen, min(left, LOOK_AGAIN))
 
     def _chosen(
-        self, job_ids: list[int] | None, queue: str | None, program: str | None, older_than: float | None
-    ) -> list[int]:
-        """The dead letters that are meant; a bulk needs a filter."""
+        self, what: Bulk, job_ids: list[int] | None, queue: str | None, program: str | None, older_than: float | None
+    ) -> tuple[list[int], View]:
+        """The dead letters that are meant, and what a bulk leaves out; it needs a filter."""
         filtered = (queue, program, older_than) != (None, None, None)
         if bool(job_ids) == filtered:
             raise ToolError("Give either job_ids or a filter (queue, program, older_than); dry_run shows what it fits.")
-        return job_ids or self._queue.ids(_dead(queue, program, older_than, MOST_LISTED))
+        if job_ids:
+            return job_ids, {}
+        ids, left_out = self._queue.dead_letters(_dead(queue, program, older_than, MOST_LISTED), what)
+        return ids, {"left_out": f"{left_out} that other jobs took over"} if left_out else {}
 
     def _which(self, ids: Sequence[int]) -> View:
         """What a bulk would change, and what state it is in now."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 
-PERSONS = frozenset({"approve", "resume", "logs", "doctor", "backup", "rules"})
+PERSONS = frozenset({"approve", "allow", "resume", "logs", "doctor", "backup", "rules", "schedule", "work"})
 _HINTS = (
     (r"`runq list --state held`, then approve or reject", "`list_jobs` shows them, the user approves or rejects them"),
     (r"`runq list --state (\w+)`", r"`list_jobs` with state \1"),
     (r"`runq list`", "`list_jobs`"),
     (r"`runq status (\d+)`", r"`status` with job_id \1"),
+    (r"`runq output (\d+)`", r"`output` with job_id \1"),
     (r"`runq dead list`", "`dead_letter_list`"),
     (r"`runq dead retry(?: --all)?`", "`dead_letter_retry`"),
     (r"\(a session's server boots one, or run `runq work`\)", "(this server boots one in a moment)"),

@@ -7,64 +7,75 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from queue_core.api import (
-        enqueue as enqueue,
-    )
-    from queue_core.api import (
-        get_queue as get_queue,
-    )
-    from queue_core.api import (
-        get_status as get_status,
-    )
-    from queue_core.api import (
-        get_worker as get_worker,
-    )
-    from queue_core.api import (
-        process_queue as process_queue,
-    )
-    from queue_core.api import (
-        reset as reset,
-    )
-    from queue_core.api import (
-        start_worker as start_worker,
-    )
-    from queue_core.api import (
-        stop_worker as stop_worker,
-    )
+    from queue_core.api import enqueue as enqueue
+    from queue_core.api import get_queue as get_queue
+    from queue_core.api import get_result as get_result
+    from queue_core.api import get_status as get_status
+    from queue_core.api import get_worker as get_worker
+    from queue_core.api import handler as handler
+    from queue_core.api import process_queue as process_queue
+    from queue_core.api import reset as reset
+    from queue_core.api import start_worker as start_worker
+    from queue_core.api import stop_worker as stop_worker
+    from queue_core.api import wait as wait
+    from queue_core.background import Background as Background
     from queue_core.errors import QueueError as QueueError
+    from queue_core.errors import UnknownJob as UnknownJob
+    from queue_core.handlers import Context as Context
+    from queue_core.handlers import GiveUp as GiveUp
+    from queue_core.handlers import Stopped as Stopped
+    from queue_core.jobs import Filter as Filter
     from queue_core.model import NewJob as NewJob
     from queue_core.service import Queue as Queue
 
 _HOMES = {
-    "Queue": "service",
+    "Background": "background",
+    "Context": "handlers",
+    "Filter": "jobs",
+    "GiveUp": "handlers",
     "NewJob": "model",
+    "Queue": "service",
     "QueueError": "errors",
+    "Stopped": "handlers",
+    "UnknownJob": "errors",
     **dict.fromkeys(
         (
             "enqueue",
+            "get_queue",
+            "get_result",
             "get_status",
+            "get_worker",
+            "handler",
             "process_queue",
+            "reset",
             "start_worker",
             "stop_worker",
-            "get_queue",
-            "get_worker",
-            "reset",
+            "wait",
         ),
         "api",
     ),
 }
 __all__ = [
+    "Background",
+    "Context",
+    "Filter",
+    "GiveUp",
     "NewJob",
     "Queue",
     "QueueError",
+    "Stopped",
+    "UnknownJob",
     "enqueue",
     "get_queue",
+    "get_result",
     "get_status",
     "get_worker",
+    "handler",
     "process_queue",
     "reset",
     "start_worker",
     "stop_worker",
+    "wait",
 ]
 
 

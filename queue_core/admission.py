@@ -13,9 +13,10 @@ from queue_core.value import replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from queue_core.home import Home
-    from queue_core.model import NewJob, Origin
+    from queue_core.model import NewJob, Origin, Step
     from queue_core.settings import Settings
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/:")
@@ -50,6 +51,8 @@ def _prepare_one(
     folder: str,
     now: float,
 ) -> Admission:
+    if job.handler is not None:
+        return _prepare_for_handler(job, origin, settings, environ, folder, now)
     check_argv(job.argv)
     if job.stdin_path is not None and not os.path.isabs(job.stdin_path):
         job = replace(job, stdin_path=os.path.join(folder, job.stdin_path))
@@ -58,8 +61,8 @@ def _prepare_one(
     check_folder(cwd)
     path = job.env.get("PATH") or environ.get("PATH") or DEFAULT_PATH
     executable = find(job.argv[0], cwd, path)
-    on_dead = _on_dead_program(job, cwd, path)
-    paths = [path for path in (executable, on_dead) if path is not None]
+    on_dead = _on_dead(job, origin, settings, executable, cwd, path)
+    paths = [executable, *(step.executable for step in on_dead)]
     _check_encodable((cwd, *paths, *map(os.path.realpath, paths), job.stdin_path))
     _check_encodable((job.name, job.unique, origin.session, origin.project))
     admission = Admission(
@@ -72,27 +75,78 @@ def _prepare_one(
         retry=retry_of(job, settings),
         timeout=job.timeout if job.timeout is not None else settings.timeout,
         due_at=now + job.delay if job.delay is not None else job.at,
-        on_dead_program=on_dead,
+        on_dead=on_dead,
     )
     return admission if origin.caller != "agent" else _by_policy(admission, settings, home)
 
 
-def retry_of(job: NewJob, settings: Settings) -> Retry:
-    """The job's retry rule, with the settings' where it names none."""
-    return Retry(
-        retries=settings.retries if job.retries is None else job.retries,
-        backoff=job.backoff or settings.backoff,
-        base=settings.backoff_base if job.backoff_base is None else job.backoff_base,
-        cap=settings.backoff_cap,
-        jitter=settings.jitter,
+def _prepare_for_handler(
+    job: NewJob, origin: Origin, settings: Settings, environ: Mapping[str, str], folder: str, now: float
+) -> Admission:
+    """A job that a function of some program runs: nothing of a command's surroundings applies to it."""
+    check_handler(job.handler or "")
+    for name in ("argv", "stdin", "stdin_path", "env", "pass_env", "cwd"):
+        if getattr(job, name):
+            raise InvalidJob(f"a handler's job takes no {name}; give the function what it needs as `arguments`")
+    _check_values(job)
+    _check_encodable((job.name, job.unique, origin.session, origin.project, folder))
+    on_dead = _on_dead(job, origin, settings, None, folder, environ.get("PATH") or DEFAULT_PATH)
+    _check_encodable(step.executable for step in on_dead)
+    held = "no rule covers handlers" if origin.caller == "agent" and settings.agents != "allow" else None
+    return Admission(
+        job=job,
+        origin=origin,
+        program="",
+        executable="",
+        cwd=folder,
+        env=captured(environ, {}, ()) if on_dead else {},  # for the commands that may take over
+        retry=retry_of(job, settings),
+        timeout=job.timeout,
+        due_at=now + job.delay if job.delay is not None else job.at,
+        held=held,
+        on_dead=on_dead,
     )
 
 
-def _on_dead_program(job: NewJob, cwd: str, path: str) -> str | None:
-    if not job.on_dead:
-        return None
-    check_argv(job.on_dead)
-    return find(job.on_dead[0], cwd, path)
+def retry_of(job: NewJob, settings: Settings) -> Retry:
+    """The job's retry rule: what it says itself, then what its preset says, then the settings'. InvalidJob."""
+    chosen: dict[str, Any] = {
+        "retries": settings.retries,
+        "backoff": settings.backoff,
+        "base": settings.backoff_base,
+        "cap": settings.backoff_cap,
+        "jitter": settings.jitter,
+    }
+    if job.retry is not None:
+        from queue_core.backoff import preset_named
+
+        chosen.update(preset_named(job.retry, settings.retry))
+    own = {"retries": job.retries, "backoff": job.backoff, "base": job.backoff_base, "cap": job.backoff_cap}
+    chosen.update({name: value for name, value in own.items() if value is not None})
+    return Retry(**chosen)
+
+
+def _on_dead(
+    job: NewJob, origin: Origin, settings: Settings, executable: str | None, cwd: str, path: str
+) -> tuple[Step, ...]:
+    """What takes over when the job has failed: its own steps, or those that the settings' rules mean for it."""
+    if not job.on_dead and job.escalate_after is not None:
+        raise InvalidJob("escalate_after says when `on_dead` takes over, so it needs one; give both, or neither")
+    if not job.on_dead and (job.on_dead is not None or not settings.escalate):
+        return ()
+    from queue_core import escalation
+
+    def found(name: str) -> str:
+        return find(name, cwd, path)
+
+    if job.on_dead:
+        steps = escalation.own_steps(job, found)
+    else:
+        names = (job.handler or "",) if executable is None else escalation.names_of(executable)
+        steps = escalation.steps_by_rules(job, names, settings.escalate, found)
+    if origin.caller != "agent":
+        return steps
+    return tuple(replace(step, executable=os.path.realpath(step.executable)) for step in steps)
 
 
 def _by_policy(admission: Admission, settings: Settings, home: Home) -> Admission:
@@ -117,7 +171,11 @@ def _check_values(job: NewJob) -> None:
     _check_number("at", job.at, least=0)
     _check_number("timeout", job.timeout, least=0.001)
     _check_number("retries", job.retries, least=0)
+    if job.arguments and job.handler is None:
+        raise InvalidJob("arguments go with --handler; a command's stand behind its program")
     _check_number("backoff_base", job.backoff_base, least=0)
+    _check_number("backoff_cap", job.backoff_cap, least=0)
+    _check_number("escalate_after", job.escalate_after, least=1)
     _check_locks(job.locks)
     _check_texts((*job.env, *job.pass_env), job.env.values(), job.meta.items())
     if job.stdin is not None and len(job.stdin) > MAX_STDIN:
@@ -142,6 +200,12 @@ def check_queue(name: str) -> None:
     """Refuse a queue's name that could not be typed or shown."""
     if not name or len(name) > 100 or not set(name) <= _NAME_CHARACTERS:
         raise InvalidJob(f"a queue's name has 1 to 100 letters, digits and _ . - / :, not {name!r}")
+
+
+def check_handler(name: str) -> None:
+    """Refuse a handler's name that could not be typed or shown."""
+    if not name or len(name) > 100 or not set(name) <= _NAME_CHARACTERS:
+        raise InvalidJob(f"a handler's name has 1 to 100 letters, digits and _ . - / :, not {name!r}")
 
 
 def _check_number(name: str, value: float | None, *, least: float) -> None:

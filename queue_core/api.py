@@ -18,12 +18,13 @@ from queue_core.service import Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from anyio.from_thread import BlockingPortal
 
-    from queue_core.model import Origin, Receipt
+    from queue_core.handlers import Function, P, T
+    from queue_core.model import Receipt
     from queue_core.views import View
     from queue_core.worker.loop import Worker
 
@@ -43,22 +44,43 @@ def get_queue() -> Queue:
         return _queue
 
 
-def enqueue(command: str | Sequence[str], *, silent: bool | None = None, **fields: Any) -> Receipt:
-    """Queue one command; durable when this returns.
+def enqueue(command: str | Sequence[str] | None = None, *, silent: bool | None = None, **fields: Any) -> Receipt:
+    """Queue one job; durable when this returns.
 
-    `command` is an argv, or a text that is split as a shell would; `fields` are those of a job (queue,
-    priority, kwargs, delay, retries, …: see `submission.KEYS`). Says what it did on a terminal; `silent`
-    None finds out by itself whether it runs under a hook. InvalidJob, QueueFull, StoreError say why not.
+    `command` is an argv, or a text that is split as a shell would; `fields` are those of a job (handler and
+    arguments instead of a command; queue, priority, kwargs, delay, retries, …: see `submission.KEYS`). Says what
+    it did on a terminal; `silent` None finds out by itself whether it runs under a hook. InvalidJob, QueueFull,
+    StoreError say why not.
     """
-    from queue_core.submission import new_job
-
-    given = {"command": command} if isinstance(command, str) else {"argv": list(command)}
-    job = new_job({**given, **fields})
-    receipt = get_queue().enqueue([job], _origin())[0]
+    queue = get_queue()
+    receipt = queue.submit(command, **fields)
     quiet = callers.under_hook(os.environ) if silent is None else silent
     if not quiet and sys.stderr.isatty():
-        sys.stderr.write(f"Queued job {receipt.id} ({receipt.state}): {' '.join(job.argv)}\n")
+        job = queue.job(receipt.id)
+        sys.stderr.write(f"Queued job {receipt.id} ({receipt.state}): {job.handler or ' '.join(job.argv)}\n")
     return receipt
+
+
+def handler(
+    name: str, *, timeout: float | None = None, heartbeat: float | None = None
+) -> Callable[[Function[P, T]], Function[P, T]]:
+    """Declare a function that runs jobs in this process's workers; see `Queue.handler`."""
+    return get_queue().handler(name, timeout=timeout, heartbeat=heartbeat)
+
+
+def wait(*ids: int, timeout: float | None = None) -> dict[int, str]:
+    """Wait until these jobs (none named: all that wait or run now) have ended, `timeout` seconds at most.
+
+    Their states then: those that have not ended in time are in one of the states before. UnknownJob.
+    """
+    from queue_core import waiting
+
+    return waiting.wait_for(get_queue(), ids, timeout)
+
+
+def get_result(job_id: int) -> Any:
+    """What a handler's job has returned; QueueError unless it has succeeded."""
+    return get_queue().result(job_id)
 
 
 def get_status(job_id: int | None = None) -> View:
@@ -70,7 +92,8 @@ def process_queue(*, parallelism: int | None = None) -> View:
     """Run what is there in this process, then return the status: waits for no backoff."""
     import anyio
 
-    from queue_core.worker.loop import Options, Worker
+    from queue_core.worker.loop import Worker
+    from queue_core.worker.options import Options
 
     worker = Worker(get_queue(), Options(parallelism=parallelism, until_empty=True))
     anyio.run(worker.run)
@@ -92,11 +115,12 @@ def start_worker(*, parallelism: int | None = None, threshold: int = 1) -> bool:
 
 
 def _work_waiting(queue: Queue) -> int:
-    """Jobs that wait, in the queue or in the spool, and commands that a dead worker left."""
+    """Jobs that wait, in the queue or in the spool, schedules that are due, and commands that a dead worker left."""
     from queue_core import recovery, spool
 
     left = recovery.orphans(queue.store, queue.home)
-    return queue.status_view()["health"]["pending"] + len(spool.pending(queue.home)) + len(left)
+    due = queue.store.due_schedules(queue.clock(), limit=1000)
+    return queue.status_view()["health"]["pending"] + len(spool.pending(queue.home)) + len(due) + len(left)
 
 
 def stop_worker(*, now: bool = False, timeout: float = 60.0) -> bool:
@@ -128,18 +152,14 @@ def reset() -> None:
         _queue = None
 
 
-def _origin() -> Origin:
-    caller = callers.caller_of(os.environ, hook_verb=False, caller_of_job=get_queue().store.caller_of)
-    return callers.origin_of(os.environ, caller)
-
-
 class _RunningWorker:
     """A worker in a thread with an event loop of its own. The program's end does not wait for it."""
 
     def __init__(self, queue: Queue, parallelism: int | None) -> None:
         import threading
 
-        from queue_core.worker.loop import Options, Worker
+        from queue_core.worker.loop import Worker
+        from queue_core.worker.options import Options
 
         self._ready = threading.Event()
         self._error: BaseException | None = None

@@ -26,6 +26,13 @@ class UnknownJob(QueueError):
         super().__init__(f"there is no job {job_id}; `runq list` shows the jobs there are")
 
 
+class UnknownSchedule(QueueError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no schedule `{name}`; `runq schedule list` shows the schedules there are")
+
+
 class InvalidTransition(QueueError):
     """The event is not in the table of transitions for the job's state."""
 
@@ -38,6 +45,10 @@ class InvalidTransition(QueueError):
 
 class QueueFull(QueueError):
     """The queue holds as many waiting jobs as this caller may add to."""
+
+
+class QuotaFull(QueueFull):
+    """This project or this session has as many waiting jobs as the user lets one have."""
 
 
 class Denied(QueueError):

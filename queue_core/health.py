@@ -38,7 +38,7 @@ def limit_for(caller: str, capacity: int) -> int:
 def refuse_overflow(pending: int, caller: str, jobs: int, capacity: int) -> None:
     """QueueFull if so many more jobs are more than this caller may have waiting."""
     limit = limit_for(caller, capacity)
-    if pending + jobs > limit:
+    if jobs and pending + jobs > limit:
         raise QueueFull(
             f"the queue is full: {pending} jobs wait and this caller may fill it to {limit}; "
             "nothing was stored. Wait for jobs to end, cancel some, or ask the user to raise `capacity`"

@@ -50,6 +50,20 @@ class Home(Frozen):
         return self.data + "/spool"
 
     @property
+    def backups(self) -> str:
+        return self.data + "/backups"
+
+    @property
+    def backup_lock(self) -> str:
+        """Held by flock for every backup and every restore, so that one is at work at a time."""
+        return self.backups + "/lock"
+
+    @property
+    def restoring(self) -> str:
+        """Where a restore makes ready what it will put in place."""
+        return self.data + "/restoring"
+
+    @property
     def settings_file(self) -> str:
         return self.config + "/config.toml"
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admission], now: float) -> list[Receipt]:
     """Store jobs, all or none; durable when it returns. QueueFull, StoreBusy, StoreFull leave nothing."""
     refuse_low_disk(home, chosen)
-    receipts = inlet.enqueue(admissions, now=now, capacity=chosen.capacity, parallelism=chosen.parallelism)
+    receipts = inlet.enqueue(
+        admissions, now=now, capacity=chosen.capacity, parallelism=chosen.parallelism, quotas=chosen.quotas
+    )
     if not changes.ring(home, "work", "watch"):
         inlet.leave_tidy()
     return receipts

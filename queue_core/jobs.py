@@ -10,9 +10,11 @@ from queue_core.value import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Literal
 
-    from queue_core.model import Caller, JobState, OutcomeKind, Priority
+    from queue_core.model import Caller, JobState, OutcomeKind, Priority, Step
+
+    Missed = Literal["skip", "once", "all"]  # what becomes of due times that nobody was there for
 
 
 class Attempt(Frozen):
@@ -33,6 +35,7 @@ class Attempt(Frozen):
     cut_bytes: int = 0
     tail: bytes = b""
     waited: float | None = None  # seconds from ready to started
+    result: str | None = None  # what a handler returned, as JSON
 
 
 class Job(Frozen):
@@ -59,8 +62,9 @@ class Job(Frozen):
     timeout: float | None
     retries: int
     locks: tuple[str, ...]
-    on_dead: tuple[str, ...]
+    on_dead: tuple[Step, ...]
     escalated_from: int | None
+    escalated_to: int | None  # the newest job that took over from this one
     schedule: str | None
     name: str | None
     unique_key: str | None
@@ -109,8 +113,18 @@ class Filter(Frozen):
     program: str | None = None  # a path, or a program's bare name: its real one, or that of a link to it
     meta: Mapping[str, str] = {}
     older_than: float | None = None  # ended before this time
+    no_successor_in: tuple[str, ...] = ()  # leaves out what was handed over to a job in one of these states
     since: int | None = None
     limit: int = 50
+
+
+class Link(Frozen):
+    """One job of a chain in which each took over from the one before it."""
+
+    id: int
+    state: JobState
+    argv: tuple[str, ...]
+    handler: str | None = None
 
 
 class Page(Frozen):
@@ -155,6 +169,28 @@ class QueueRow(Frozen):
     slots: int
     barred: bool
     counts: Mapping[str, int]
+    starts_per_minute: int | None = None
+    rests_until: float | None = None  # it has used up its starts, and hands out nothing before
+
+
+class ScheduleRow(Frozen):
+    """A schedule: what it queues, and when. Either `cron` (in the time zone `zone`) or `every` (seconds) is given."""
+
+    name: str
+    cron: str | None
+    every: float | None
+    zone: str
+    missed: Missed
+    job: str  # what it queues, as the spool writes it
+    created_at: float
+    next_at: float | None  # None: never again
+    last_at: float | None = None
+    last_job: int | None = None
+    paused: bool = False
+    trouble: str | None = None  # why it could not queue its job when it was due
+    retry_at: float | None = None  # in trouble: not tried again before
+
+    _secret = frozenset({"job"})
 
 
 class Lease(Frozen):
@@ -179,6 +215,7 @@ class Lease(Frozen):
     stdin: bytes | None
     stdin_path: str | None
     timeout: float | None
+    escalated_from: int | None = None
 
     _secret = frozenset({"env", "stdin", "token"})
 
@@ -198,6 +235,8 @@ class Outcome(Frozen):
     output_bytes: int = 0
     cut_bytes: int = 0
     tail: bytes = b""
+    permanent: bool = False  # no retry can cure it: a handler's word
+    result: str | None = None  # what a handler returned, as JSON
 
     @property
     def success(self) -> bool:

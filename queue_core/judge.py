@@ -25,7 +25,10 @@ class Judge:
         self._roots = settings.roots
 
     def admission(self, admission: Admission) -> Decision:
-        """May this new job of an agent's run? Its `on_dead` command has to be allowed as well."""
+        """May this new job of an agent's run? Each step of a chain of its own has to be allowed as well.
+
+        Those of the settings' rules are judged when they are to run, or approved together with the job.
+        """
         job = admission.job
         request = Request(
             caller=admission.origin.caller,
@@ -39,11 +42,13 @@ class Judge:
         )
         project = admission.origin.project
         decision = self._decide(request, project)
-        if decision.verdict != "allowed" or admission.on_dead_program is None:
-            return decision
-        program = os.path.realpath(admission.on_dead_program)
-        handed_over = replace(request, argv=job.on_dead, program=program, stdin=False, stdin_path=None)
-        return self._decide(handed_over, project)
+        for step in admission.on_dead if job.on_dead else ():
+            if decision.verdict != "allowed":
+                break
+            program = os.path.realpath(step.executable)
+            handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
+            decision = self._decide(handed_over, project)
+        return decision
 
     def job(self, it: Job, *, project: str | None = None) -> str | None:
         """Why an agent's job that is stored may not run after all, or None; asked again when it is claimed.
@@ -52,6 +57,8 @@ class Judge:
         """
         if it.rejected_at is not None:
             return "a person has rejected it"
+        if it.handler is not None:
+            return None if self._agents == "allow" else "no rule covers handlers"
         if os.path.realpath(it.executable) != it.program:
             return f"{it.executable} is no longer {it.program}"
         request = Request(
@@ -64,6 +71,12 @@ class Judge:
             stdin_path=_real(it.stdin_path),
         )
         decision = self._decide(request, project or it.project)
+        for step in it.on_dead if it.caller != "agent" else ():  # an agent's are judged when they are to run
+            if decision.verdict != "allowed":
+                break
+            program = os.path.realpath(step.executable)
+            handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
+            decision = self._decide(handed_over, project or it.project)
         return None if decision.verdict == "allowed" else decision.reason
 
     def _decide(self, request: Request, project: str | None) -> Decision:

@@ -65,20 +65,23 @@ def entry_state(*, held: bool, unmet: int, due_at: float | None, now: float) -> 
     return "available"
 
 
-def dependency(condition: Condition, state: JobState) -> Literal["met", "open", "never"]:
+def dependency(
+    condition: Condition, state: JobState, successors: Collection[JobState] = ()
+) -> Literal["met", "open", "never"]:
     """Whether a job that waits for another in this state may go on, has to wait, or never can.
 
-    A dead job is no final failure for those that wait for its success: it may yet be replayed.
+    A dead job is no final failure for those that wait for its success: it may yet be replayed. The success of
+    any of its `successors` (those it was handed over to, and theirs; only their states matter) is its own.
     """
     if condition == "any":
         return "met" if state in ENDED else "open"
-    if state == "cancelled":
-        return "never"
     if condition == "success":
-        return "met" if state == "succeeded" else "open"
+        if "succeeded" in (state, *successors):
+            return "met"
+        return "never" if {state, *successors} == {"cancelled"} else "open"
     if state == "dead":
         return "met"
-    return "never" if state == "succeeded" else "open"
+    return "never" if state in ("succeeded", "cancelled") else "open"
 
 
 class Decision(Frozen):
@@ -100,11 +103,13 @@ def decide(
     now: float,
     chance: float = 0.0,
     permanent_exit_codes: Collection[int] = (),
+    escalate_after: int | None = None,
 ) -> Decision:
     """What becomes of a running job whose attempt ended as `outcome`.
 
     `failures` counts those before this attempt since the job was queued or replayed; `chance` (0..1)
-    is the randomness of the jitter. A success is a success even if a cancel came too late for it.
+    is the randomness of the jitter; `escalate_after` the failures after which another command takes over.
+    A success is a success even if a cancel came too late for it.
     """
     if outcome.success:
         return Decision(event="succeed", state="succeeded")
@@ -112,10 +117,13 @@ def decide(
         return Decision(event="stop", state="cancelled", counted=outcome.kind != "never_started", reason="cancelled")
     if outcome.kind in ("never_started", "interrupted"):
         return Decision(event="interrupt", state="available", counted=False)
-    if outcome.kind == "spawn_failed" or outcome.exit_code in permanent_exit_codes:
+    if outcome.kind == "spawn_failed" or outcome.permanent or outcome.exit_code in permanent_exit_codes:
         return Decision(event="exhaust", state="dead", reason=describe(outcome))
     if failures >= retry.retries:
         return Decision(event="exhaust", state="dead", reason=describe(outcome))
+    if escalate_after is not None and failures + 1 >= escalate_after:
+        times = "1 failure" if not failures else f"{failures + 1} failures"
+        return Decision(event="exhaust", state="dead", reason=f"{describe(outcome)} (given up after {times})")
     from queue_core.backoff import delay  # adding a job needs this file, but no delays
 
     due = now + delay(retry, failures + 1, chance)

@@ -53,12 +53,22 @@ class Retry(Frozen):
     jitter: float = 0.0  # the share of a delay, 0..1, that chance may take off it
 
 
+class Step(Frozen):
+    """A command that takes over from a job that has failed; see `queue_core.escalation`."""
+
+    argv: tuple[str, ...]
+    executable: str  # the path as found when the job was queued; an agent's: the real one
+    after: int | None = None  # failures of the job before it; None: when its retries are used up
+
+
 class NewJob(Frozen):
     """A job as somebody asks for it. `None` leaves a choice to the settings.
 
     It runs `argv`, or in a program that has declared it the function `handler` with `arguments` (JSON values).
     `after`, `after_any` and `after_failure` hold ids, or names that earlier lines of the same file
-    carry as `ref`. `delay` and `timeout` are seconds, `at` is seconds since the epoch.
+    carry as `ref`. `delay` and `timeout` are seconds, `at` is seconds since the epoch. The commands of
+    `on_dead` take over one after the other, each when the one before it has failed for good (or, with
+    `escalate_after`, so many times).
     """
 
     argv: tuple[str, ...] = ()
@@ -79,13 +89,16 @@ class NewJob(Frozen):
     at: float | None = None
     timeout: float | None = None
     retries: int | None = None
+    retry: str | None = None  # a preset's name; what the job says itself counts before it
     backoff: Backoff | None = None
     backoff_base: float | None = None
+    backoff_cap: float | None = None
     unique: str | None = None
     locks: tuple[tuple[str, int | None], ...] = ()
     name: str | None = None
     meta: Mapping[str, str] = {}
-    on_dead: tuple[str, ...] = ()
+    on_dead: tuple[tuple[str, ...], ...] | None = None  # None: what the settings' rules say; (): nothing
+    escalate_after: int | None = None
     ref: str | None = None
 
     _secret = frozenset({"env", "stdin"})
@@ -113,7 +126,7 @@ class Admission(Frozen):
     timeout: float | None
     due_at: float | None = None
     held: str | None = None  # why it has to wait for a person's approval
-    on_dead_program: str | None = None
+    on_dead: tuple[Step, ...] = ()  # the job's own, or those of the settings' rules
     escalated_from: int | None = None
     schedule: str | None = None  # the one that queues it
     spool_id: str | None = None

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-from queue_core import rules, spool
+from queue_core import backups, rules, safekeeping, spool
 from queue_core.health import level
 from queue_core.views import pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from queue_core.service import Queue
+    from queue_core.look import Look
 
 FIXED_SQLITE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # each the first of its line without the WAL-reset bug
 
 
-def found(queue: Queue, by_state: dict[str, int]) -> list[str]:
+def found(queue: Look, by_state: dict[str, int]) -> list[str]:
     """Everything worth a person's attention now; empty is good."""
     checks = (
         _full(queue, by_state),
@@ -24,11 +24,14 @@ def found(queue: Queue, by_state: dict[str, int]) -> list[str]:
         _disk(queue),
         _policy(queue),
         _spool(queue),
+        _backups(queue),
+        _unmanned(queue),
+        _schedules(queue),
     )
     return [text for text in checks if text]
 
 
-def _full(queue: Queue, by_state: dict[str, int]) -> str | None:
+def _full(queue: Look, by_state: dict[str, int]) -> str | None:
     if level(pending(by_state), queue.settings.capacity) != "error":
         return None
     return "the queue is full: agents are refused; let jobs end, cancel some, or raise `capacity`"
@@ -47,26 +50,55 @@ def _held(by_state: dict[str, int]) -> str | None:
     return f"{count} waiting for approval: `runq list --state held`, then approve or reject" if count else None
 
 
-def _disk(queue: Queue) -> str | None:
+def _disk(queue: Look) -> str | None:
     free = free_mib(queue.home.data)
     if free >= queue.settings.min_free_mb:
         return None
     return f"only {free:.0f} MiB are free where the queue lives: free some, or jobs will be refused"
 
 
-def _policy(queue: Queue) -> str | None:
+def _policy(queue: Look) -> str | None:
     if queue.settings.agents == "allow":
         return 'agents may run anything: config.toml says agents = "allow"'
     broken = rules.load_or_ask(queue.home.rules_file)[1]
     return f"no rule is in force: {broken}" if broken else None
 
 
-def _spool(queue: Queue) -> str | None:
+def _spool(queue: Look) -> str | None:
     broken = [name for name in _names(queue.home.spool) if name.endswith(".broken")]
     if broken:
         return f"{len(broken)} spooled jobs cannot be read: look into {queue.home.spool}"
     waiting = len(spool.pending(queue.home))
     return f"{waiting} submissions wait in the spool for the database" if waiting else None
+
+
+def _unmanned(queue: Look) -> str | None:
+    names = queue.store.unmanned()
+    if not names:
+        return None
+    return f"jobs wait for handlers that no worker has ({', '.join(names)}): start the program that declares them"
+
+
+def _schedules(queue: Look) -> str | None:
+    troubled = [row for row in queue.store.schedules() if row.trouble]
+    if not troubled:
+        return None
+    more = f" (and {len(troubled) - 1} more: `runq schedule list`)" if troubled[1:] else ""
+    return f"the schedule {troubled[0].name} could not queue its job: {troubled[0].trouble}{more}"
+
+
+def _backups(queue: Look) -> str | None:
+    home, chosen = queue.home, queue.settings
+    if not (chosen.backup_at or chosen.snapshot_every):
+        return None
+    failed = safekeeping.failure(home)
+    if failed is not None:
+        return f"the last backup failed: {failed}"
+    began, now = backups.began(home), queue.clock()
+    missed = began is not None and backups.missed(now, backups.there(home), since=began, at=chosen.backup_at)
+    if not missed or not queue.live_workers():  # without a worker nothing is backed up, and little happens
+        return None
+    return f"no nightly backup for {missed / 86400:.0f} days, although a worker is up: `runq logs` may tell why"
 
 
 def free_mib(path: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queue_core import outcomes
+from queue_core.handlers import remove_temporary
 from queue_core.jobs import Settlement
 from queue_core.keeper import verdict
 from queue_core.liveness import worker_lives
@@ -51,10 +52,13 @@ def recover(
     alone: list[Orphan] = []
     certain: list[Settlement] = []
     for orphan in orphans(store, home):
-        what, record = verdict.look(home.run(orphan.job, orphan.claim), home.keeper(orphan.keeper))
-        outcome = outcome_of(what, record, home.run(orphan.job, orphan.claim), now)
+        run_dir = home.run(orphan.job, orphan.claim)
+        what, record = verdict.look(run_dir, home.keeper(orphan.keeper)) if not orphan.handler else (verdict.LOST, None)
+        outcome = outcome_of(what, record, run_dir, now)
         if outcome is not None:
             certain.append(Settlement(job=orphan.job, claim=orphan.claim, token=orphan.token, outcome=outcome))
+            if orphan.handler:  # a function died with its process, and could not tidy up
+                remove_temporary(run_dir)
         elif what == verdict.ASK_KEEPER:
             adoptable.append(orphan)
         else:

@@ -10,25 +10,26 @@ import os
 import time
 
 from queue_core import changes, intake, settings
-from queue_core.errors import NotAllowed, QueueError, QueueFull, StoreBusy, StoreError, StoreFull, UnknownJob
+from queue_core.errors import NotAllowed, QueueError, QueueFull, StoreBusy, StoreError, StoreFull
 from queue_core.home import locate
+from queue_core.look import Look
 from queue_core.sqlite.store import SqliteStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
+    from queue_core.handlers import Function, Handler, P, T
     from queue_core.home import Home
-    from queue_core.jobs import Filter, Job
     from queue_core.model import Admission, Caller, JobState, NewJob, Origin, Receipt
-    from queue_core.outcomes import OutputFile
     from queue_core.recovery import Found
+    from queue_core.schedules import Schedules
     from queue_core.settings import Settings
     from queue_core.store import Moved, Store
-    from queue_core.views import View
 
 
-class Queue:
+class Queue(Look):
     """One queue, as its home and settings define it."""
 
     def __init__(
@@ -49,6 +50,7 @@ class Queue:
         self.clock = clock
         self.chance = chance or _chance
         self.host = os.uname().nodename
+        self.handlers: dict[str, Handler] = {}
 
     @classmethod
     def open(
@@ -73,7 +75,50 @@ class Queue:
         """Let go of the store; nothing is pending."""
         self.store.close()
 
+    def handler(
+        self, name: str, *, timeout: float | None = None, heartbeat: float | None = None
+    ) -> Callable[[Function[P, T]], Function[P, T]]:
+        """Declare a function of this program that runs jobs: a plain one (in a thread) or a coroutine.
+
+        It is called with a `Context` and the job's arguments. `timeout` is for jobs that name none; `heartbeat`
+        how long it may give no sign of life; both in seconds. Workers know what was declared when they start.
+        """
+        from queue_core.handlers import declare
+
+        return declare(self.handlers, name, timeout=timeout, heartbeat=heartbeat)
+
     # enqueue
+
+    def submit(self, command: str | Sequence[str] | None = None, **fields: Any) -> Receipt:
+        """Queue one job from a program; durable when this returns. QueueError says why not.
+
+        `command` is an argv, or a text that is split as a shell would; `fields` are those of `submission.KEYS`,
+        such as `handler` and `arguments` instead of a command.
+        """
+        from queue_core.submission import new_job
+
+        if command is not None:
+            fields["command" if isinstance(command, str) else "argv"] = command
+        return self.enqueue([new_job(fields)], self.origin())[0]
+
+    def submit_all(self, jobs: Iterable[Mapping[str, Any]]) -> list[Receipt]:
+        """Queue many jobs, all or none; `after` may name the `ref` of an earlier one. See `submit`."""
+        from queue_core.submission import new_job
+
+        return self.enqueue([new_job(fields) for fields in jobs], self.origin())
+
+    def submit_file(self, path: str) -> list[Receipt]:
+        """Queue the jobs of a file (one JSON object, or JSON lines), all or none; InvalidJob names the line."""
+        from queue_core.job_files import read_jobs
+
+        return self.enqueue(read_jobs(path), self.origin())
+
+    def origin(self) -> Origin:
+        """Who asks, as this process's environment tells."""
+        from queue_core import callers
+
+        caller = callers.caller_of(self.environ, hook_verb=False, caller_of_job=self.store.caller_of)
+        return callers.origin_of(self.environ, caller)
 
     def enqueue(
         self,
@@ -84,11 +129,16 @@ class Queue:
         environ: Mapping[str, str] | None = None,
     ) -> list[Receipt]:
         """Store jobs, all or none; durable when it returns. InvalidJob, Denied or QueueFull leave nothing."""
-        from queue_core.admission import prepare
-
         if origin.caller == "agent":
             intake.refuse_when_full(self.store.waiting(), jobs, self.settings)
-        admissions = prepare(
+        return self.admit(self._prepared(jobs, origin, folder, environ))
+
+    def _prepared(
+        self, jobs: Sequence[NewJob], origin: Origin, folder: str | None, environ: Mapping[str, str] | None
+    ) -> list[Admission]:
+        from queue_core.admission import prepare
+
+        return prepare(
             jobs,
             origin,
             settings=self.settings,
@@ -97,11 +147,16 @@ class Queue:
             folder=folder or os.getcwd(),
             now=self.clock(),
         )
-        return self.admit(admissions)
 
     def admit(self, admissions: Sequence[Admission]) -> list[Receipt]:
         """Store jobs that have been prepared already, all or none; durable when it returns."""
         return intake.admit(self.store, self.home, self.settings, admissions, self.clock())
+
+    def spool(self, jobs: Sequence[NewJob], origin: Origin) -> None:
+        """Leave jobs in the spool, durably, for when the store takes writes again; QueueError says why not."""
+        from queue_core import spool
+
+        spool.leave(self.home, self._prepared(jobs, origin, None, None), now=self.clock())
 
     def ingest_spool(self) -> int:
         """Take in what hooks had to leave in the spool; how many jobs that were. Each is taken in once."""
@@ -132,118 +187,14 @@ class Queue:
             changes.ring(self.home, "work", "watch")
         return taken
 
-    # look
-
-    def job(self, job_id: int) -> Job:
-        """One job with its attempts; UnknownJob."""
-        found = self.store.job(job_id)
-        if found is None:
-            raise UnknownJob(job_id)
-        return found
-
-    def job_view(self, job_id: int) -> View:
-        """One job as everybody is shown it, with what it waits for in words."""
-        from queue_core import outcomes, views
-
-        it = self.job(job_id)
-        if it.state != "running":
-            return views.job(it, waiting_for=self._waiting_for(it))
-        run_dir = self.home.run(it.id, it.claim)
-        return views.job(it, output_tail=outcomes.tail_of(run_dir), progress=outcomes.progress_of(run_dir))
-
-    def _waiting_for(self, it: Job) -> str | None:
-        from queue_core import views
-
-        if it.state not in ("held", "blocked", "scheduled", "available"):
-            return None
-        queues = self.store.queues()
-        limit = self.store.limits().get("max_running", self.settings.max_running)
-        return views.waiting_for(
-            it,
-            now=self.clock(),
-            queue=next((queue for queue in queues if queue.name == it.queue), None),
-            needs=self.store.dependencies(it.id) if it.state == "blocked" else (),
-            barrier=self.store.barrier_ahead(it) if it.state == "available" else None,
-            host_is_full=len(self.store.running(self.host)) >= limit,
-            workers=len(self.live_workers()),
-        )
-
-    def output(self, job_id: int, *, attempt: int | None = None) -> OutputFile:
-        """What an attempt wrote: the latest (also of a running one), or the `attempt`-th, 1 being the first."""
-        from queue_core.outcomes import OutputFile
-
-        it = self.job(job_id)
-        claim, tail = it.claim, it.attempts[-1].tail if it.attempts else b""
-        if attempt is not None:
-            if not 0 < attempt <= len(it.attempts):
-                raise QueueError(f"job {job_id} has no attempt {attempt}; it has made {len(it.attempts)}")
-            claim, tail = it.attempts[attempt - 1].claim, it.attempts[attempt - 1].tail
-        path = self.home.run(job_id, claim) + "/output"
-        return OutputFile(path) if os.path.isfile(path) else OutputFile(None, tail)
-
-    def list_view(self, wanted: Filter) -> View:
-        """Jobs as lines of a list, with the cursor for what ends later."""
-        from queue_core import views
-
-        page = self.store.jobs(wanted)
-        return {"jobs": [views.summary(job) for job in page.jobs], "cursor": str(page.cursor)}
-
-    def ids(self, wanted: Filter) -> list[int]:
-        """The ids of all jobs that are meant, oldest first, whatever the filter's limit."""
-        return self.store.ids(wanted)
-
-    def states_of(self, ids: Sequence[int]) -> dict[int, JobState]:
-        """The states of these jobs; ids that are none (or pruned) are left out."""
-        return self.store.states_of(ids)
-
-    def status_view(self) -> View:
-        """Counts by state, the queues, the workers, the health."""
-        from queue_core import views
-
-        queues = self.store.queues()
-        return views.status(queues, self.worker_view(), self._health(views.counts(queues)))
-
-    def health_view(self) -> View:
-        """How full the queue is, and everything else that a person should know."""
-        from queue_core import views
-
-        return self._health(views.counts(self.store.queues()))
-
-    def _health(self, by_state: dict[str, int]) -> View:
-        from queue_core import problems, views
-
-        found = problems.found(self, by_state)
-        return views.health_of(by_state, capacity=self.settings.capacity, problems=found)
-
-    def worker_view(self) -> View:
-        """Whether workers are off, idle or busy, and their pids."""
-        live = self.live_workers()
-        if not live:
-            return {"state": "off", "pids": []}
-        busy = any(claim.worker in live for claim in self.store.running())
-        return {"state": "busy" if busy else "idle", "pids": list(live.values())}
-
-    def live_workers(self, *, claiming: bool = False) -> dict[str, int]:
-        """The pids of the workers that live, by their ids; with `claiming`, only of those that start jobs."""
-        from queue_core.liveness import worker_lives
-
-        return {
-            worker.id: worker.pid
-            for worker in self.store.workers()
-            if (worker.claiming or not claiming) and worker_lives(self.home, worker.id)
-        }
-
-    def has_backlog(self) -> bool:
-        """Whether a worker would find something to do: claimable, adoptable or spooled."""
-        from queue_core import recovery, spool
-
-        return (
-            self.store.claimable(self.clock())
-            or bool(recovery.orphans(self.store, self.home))
-            or bool(spool.pending(self.home))
-        )
-
     # change
+
+    @property
+    def schedules(self) -> Schedules:
+        """What is queued again and again."""
+        from queue_core.schedules import Schedules
+
+        return Schedules(self)
 
     def cancel(self, ids: Sequence[int]) -> Moved:
         """Cancel waiting jobs, stop running ones with all their processes; the state each was found in.
@@ -284,9 +235,19 @@ class Queue:
         """Give dead letters up; what waited for them is cancelled."""
         return self._changed(self.store.discard(ids, now=self.clock()))
 
-    def pin(self, ids: Sequence[int], *, pinned: bool) -> Moved:
-        """Spare jobs from pruning, or no longer."""
-        return self._changed(self.store.pin(ids, by="person" if pinned else None))
+    def pin(self, ids: Sequence[int], *, pinned: bool, automatic: bool = False) -> tuple[Moved, list[int]]:
+        """Spare jobs from pruning, or no longer; and the jobs whose automatic pins gave way (see `pin_cap`).
+
+        `automatic`: no person asks. Such pins come and go, and leave a person's as they are (NotAllowed).
+        """
+        by = "automatic" if automatic else "person"
+        if not pinned:
+            return self._changed(self.store.unpin(ids, by=by)), []
+        cap = self.settings.pin_cap
+        if automatic and len(ids) > cap:
+            raise NotAllowed(f"agents and hooks may pin {cap} jobs at a time (`pin_cap`), not {len(ids)}; pin fewer")
+        moved, gave_way = self.store.pin(ids, by=by, cap=cap, now=self.clock())
+        return self._changed(moved), gave_way
 
     def pause(self, queue: str | None, *, paused: bool) -> list[str]:
         """Hand out nothing of a queue (or of all) until it is resumed; the queues that it concerned."""

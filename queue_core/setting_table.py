@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from queue_core import own_files
 from queue_core.errors import SettingsError
+from queue_core.quotas import QueueLimits
 from queue_core.settings import Settings
 from queue_core.shapes import is_list, is_object
 from queue_core.value import Frozen
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 
 _ENDLESS = float("inf")
+TABLES = ("queues", "escalate", "retry")  # kinds that only a file can hold
 
 
 class Spec(Frozen):
     """One setting: what may be given for it, and what it means (the documentation is made from this)."""
 
-    kind: str  # int | number | choice | words | codes | queues
+    kind: str  # int | number | clock | choice | words | codes | queues | escalate | retry
     meaning: str
     least: float | None = None
     most: float = 1e15
@@ -34,8 +36,20 @@ class Spec(Frozen):
 
 SPECS: dict[str, Spec] = {
     "capacity": Spec(kind="int", least=1, meaning="waiting jobs at which health says error and agents are refused"),
+    "project_capacity": Spec(
+        kind="int", least=1, optional=True, meaning="waiting jobs that agents and hooks of one project may have"
+    ),
+    "session_capacity": Spec(
+        kind="int", least=1, optional=True, meaning="waiting jobs that agents and hooks of one session may have"
+    ),
     "parallelism": Spec(kind="int", least=1, meaning="jobs of one queue that run at once, over all processes"),
     "max_running": Spec(kind="int", least=1, meaning="jobs that run at once on this host, over all queues"),
+    "starts_per_minute": Spec(
+        kind="int",
+        least=1,
+        optional=True,
+        meaning="jobs that may be started within any 60 s, over all queues and processes",
+    ),
     "timeout": Spec(
         kind="number", least=0.001, optional=True, meaning="seconds a command may run, if the job names none"
     ),
@@ -60,6 +74,13 @@ SPECS: dict[str, Spec] = {
     "linger": Spec(kind="number", least=0, meaning="seconds that `drain` waits for what SessionEnd hooks add"),
     "keep_days": Spec(kind="number", least=0, meaning="days that an ended job is kept"),
     "keep_count": Spec(kind="int", least=0, meaning="ended jobs that are kept at the most"),
+    "pin_cap": Spec(
+        kind="int", least=0, meaning="pinned jobs beyond which the oldest automatic pin gives way; 0: people pin alone"
+    ),
+    "backup_at": Spec(kind="clock", meaning="local time (HH:MM) of the nightly backup; empty: none"),
+    "backup_keep": Spec(kind="int", least=1, meaning="nightly backups that are kept"),
+    "snapshot_every": Spec(kind="int", least=0, meaning="ended jobs from one snapshot to the next; 0: none"),
+    "snapshot_keep": Spec(kind="int", least=1, meaning="snapshots that are kept"),
     "pass_env": Spec(kind="words", meaning="environment variables that agents' commands may see besides the pass list"),
     "log_level": Spec(
         kind="choice",
@@ -74,7 +95,12 @@ SPECS: dict[str, Spec] = {
         meaning="whether an agent's job that no rule covers waits for approval, or runs",
     ),
     "roots": Spec(kind="words", policy=True, meaning="folders that agents' commands may work in, besides the project"),
-    "queues": Spec(kind="queues", meaning="parallelism of single queues, as a table"),
+    "escalate": Spec(kind="escalate", meaning="commands that take over from jobs of a program, a table each"),
+    "retry": Spec(kind="retry", meaning="retry presets, a table each: retries, backoff, base, cap, jitter"),
+    "queues": Spec(
+        kind="queues",
+        meaning="single queues, as a table: `NAME = 2` (parallelism) or `NAME = {starts_per_minute = 30}`, or both",
+    ),
 }
 
 
@@ -92,7 +118,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for name, spec in SPECS.items():
         text = environ.get("RUNQ_" + name.upper())
-        if text is None or spec.policy or spec.kind == "queues":
+        if text is None or spec.policy or spec.kind in TABLES:
             continue
         chosen[name] = checked(name, _parsed(spec, text), "RUNQ_" + name.upper())
     return chosen
@@ -125,18 +151,40 @@ def checked(name: str, value: Any, where: str) -> Any:
     spec = SPECS[name]
     if spec.kind in ("int", "number"):
         return _checked_number(name, spec, value, where)
+    if spec.kind == "clock":
+        return _checked_clock(name, value, where)
     if spec.kind == "choice":
         if value not in spec.choices:
             raise SettingsError(f"{where}: {name} is one of {', '.join(spec.choices)}, not {value!r}")
         return value
-    if spec.kind == "queues":
-        return _checked_queues(value, where)
+    if spec.kind in TABLES:
+        return _checked_table(spec, value, where)
     wanted = int if spec.kind == "codes" else str
     if not is_list(value) or not all(type(item) is wanted for item in value):
         raise SettingsError(f"{where}: {name} is a list of {'numbers' if wanted is int else 'texts'}, not {value!r}")
     if name == "roots" and not all(root.startswith(("/", "~")) for root in value):
         raise SettingsError(f"{where}: roots are full paths such as /srv/work or ~/work, not {value!r}")
     return tuple(value)
+
+
+def _checked_table(spec: Spec, value: Any, where: str) -> dict[str, Any]:
+    if spec.kind == "escalate":
+        from queue_core.escalation import checked_rules
+
+        return checked_rules(value, where)
+    if spec.kind == "retry":
+        from queue_core.backoff import checked_presets
+
+        return checked_presets(value, where)
+    return _checked_queues(value, where)
+
+
+def _checked_clock(name: str, value: Any, where: str) -> str:
+    hour, colon, minute = value.partition(":") if isinstance(value, str) else ("", "", "")
+    digits = all(len(part) == 2 and part.isascii() and part.isdigit() for part in (hour, minute))
+    if value != "" and not (colon and digits and int(hour) < 24 and int(minute) < 60):
+        raise SettingsError(f'{where}: {name} is a time such as "03:00", or "" for never, not {value!r}')
+    return value
 
 
 def _checked_number(name: str, spec: Spec, value: Any, where: str) -> int | float:
@@ -151,12 +199,26 @@ def _checked_number(name: str, spec: Spec, value: Any, where: str) -> int | floa
     return int(value) if spec.kind == "int" else float(value)
 
 
-def _checked_queues(value: Any, where: str) -> dict[str, int]:
+def _checked_queues(value: Any, where: str) -> dict[str, QueueLimits]:
     if not is_object(value):
         raise SettingsError(f"{where}: queues is a table of names and numbers, not {value!r}")
-    for queue, parallelism in value.items():
-        if isinstance(parallelism, bool) or not isinstance(parallelism, int) or not 0 < parallelism < 2**31:
-            raise SettingsError(f"{where}: queues.{queue} is a whole number of at least 1, not {parallelism!r}")
+    return {queue: _checked_queue(f"queues.{queue}", limits, where) for queue, limits in value.items()}
+
+
+def _checked_queue(name: str, value: Any, where: str) -> QueueLimits:
+    """A queue's limits: a number is its parallelism, a table names each."""
+    if not is_object(value):
+        return QueueLimits(parallelism=_checked_limit(name, value, where))
+    known = QueueLimits._fields  # pyright: ignore[reportPrivateUsage]
+    unknown = [key for key in value if key not in known]
+    if unknown:
+        raise SettingsError(f"{where}: {name} has {' and '.join(known)}, and no `{unknown[0]}`")
+    return QueueLimits(**{key: _checked_limit(f"{name}.{key}", limit, where) for key, limit in value.items()})
+
+
+def _checked_limit(name: str, value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
+        raise SettingsError(f"{where}: {name} is a whole number of at least 1, not {value!r}")
     return value
 
 

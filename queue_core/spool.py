@@ -12,7 +12,7 @@ import os
 from queue_core.errors import QueueError, StoreFull
 from queue_core.fastjson import dumps, loads
 from queue_core.home import make_folder
-from queue_core.model import Admission, NewJob, Origin, Retry
+from queue_core.model import Admission, NewJob, Origin, Retry, Step
 from queue_core.shapes import is_list
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def leave(home: Home, admissions: Sequence[Admission], *, now: float) -> str:
     """Write a submission to the spool, durably; its id. StoreFull when even the ballast makes no room."""
     make_folder(home.spool)
     spool_id = f"{int(now * 1000):013d}-{os.getpid()}-{os.urandom(6).hex()}"
-    text = dumps([_to_dict(admission) for admission in admissions])
+    text = dumps([to_dict(admission) for admission in admissions])
     try:
         _write(home, spool_id, text)
     except OSError:
@@ -73,7 +73,7 @@ def read(path: str) -> list[Admission] | None:
             items = loads(file.read())
         if not is_list(items) or not items:
             raise ValueError("it holds no jobs")
-        return [_from_dict(item, spool_id(path, index)) for index, item in enumerate(items)]
+        return [from_dict(item, spool_id=spool_id(path, index)) for index, item in enumerate(items)]
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -129,25 +129,45 @@ def _give_up_ballast(home: Home) -> None:
     remove(home.spool + "/.ballast")
 
 
-def _to_dict(admission: Admission) -> dict[str, Any]:
+def to_dict(admission: Admission) -> dict[str, Any]:
+    """An admission as JSON can hold it: how the spool and schedules keep what is to be queued."""
     fields = dict(admission.__dict__)
     job = dict(admission.job.__dict__)
     if job["stdin"] is not None:
         job["stdin"] = job["stdin"].decode("latin-1")
+    fields["on_dead"] = [step.__dict__ for step in admission.on_dead]
     fields.update(job=job, origin=admission.origin.__dict__, retry=admission.retry.__dict__)
     return fields
 
 
-def _from_dict(fields: dict[str, Any], spool_id: str) -> Admission:
+def from_dict(fields: dict[str, Any], *, spool_id: str | None = None) -> Admission:
+    """What `to_dict` made; ValueError, TypeError or KeyError if this is nothing of the kind."""
     job: dict[str, Any] = {name: tuple(value) if is_list(value) else value for name, value in fields["job"].items()}
     job["locks"] = tuple((name, capacity) for name, capacity in job["locks"])
     if job["stdin"] is not None:
         job["stdin"] = job["stdin"].encode("latin-1")
+    if job["on_dead"] is not None:
+        job["on_dead"] = tuple(tuple(argv) for argv in _several(job["on_dead"]))
     made: dict[str, Any] = {
         **fields,
+        "on_dead": _steps(fields),
         "job": NewJob(**job),
         "origin": Origin(**fields["origin"]),
         "retry": Retry(**fields["retry"]),
         "spool_id": spool_id,
     }
+    made.pop("on_dead_program", None)
     return Admission(**made)
+
+
+def _steps(fields: dict[str, Any]) -> tuple[Step, ...]:
+    """The chain of a job; before there were chains, a file held one command at the most, and its program beside."""
+    program: str | None = fields.get("on_dead_program")
+    if program is not None:
+        return (Step(argv=tuple(fields["job"]["on_dead"]), executable=program),)
+    steps: list[dict[str, Any]] = fields.get("on_dead", [])
+    return tuple(Step(argv=tuple(one["argv"]), executable=one["executable"], after=one["after"]) for one in steps)
+
+
+def _several(on_dead: Sequence[Any]) -> Sequence[Any]:
+    return [on_dead] if on_dead and isinstance(on_dead[0], str) else on_dead

@@ -21,7 +21,7 @@ def stop_claims(queue: Queue, ids: Collection[int]) -> None:
     """Begin the end of these running jobs' commands, and settle those whose worker is dead."""
     by_keeper: dict[str, list[Orphan]] = {}
     for claim in queue.store.running():
-        if claim.job in ids:
+        if claim.job in ids and not claim.handler:  # a function's worker sees the mark, and has been rung for
             by_keeper.setdefault(claim.keeper, []).append(claim)
     for keeper, claims in by_keeper.items():
         if not _keeper_took(queue.home.keeper(keeper), claims):

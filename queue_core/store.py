@@ -9,10 +9,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from typing import Protocol
+    from typing import Literal, Protocol
 
-    from queue_core.jobs import Filter, Job, Lease, Orphan, Page, QueueRow, Settlement, WorkerRow
+    from queue_core.figures import Counts
+    from queue_core.jobs import Filter, Job, Lease, Link, Orphan, Page, QueueRow, ScheduleRow, Settlement, WorkerRow
     from queue_core.model import Admission, Caller, JobState, Receipt
+    from queue_core.quotas import QueueLimits, Quotas
 
     Moved = list[tuple[int, JobState]]
     MayRun = Callable[[Job], str | None]  # why a job may not run after all, or None
@@ -21,8 +23,20 @@ if TYPE_CHECKING:
         """The part of a store through which jobs go in."""
 
         def enqueue(
-            self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int
-        ) -> list[Receipt]: ...
+            self,
+            admissions: Sequence[Admission],
+            *,
+            now: float,
+            capacity: int,
+            parallelism: int,
+            quotas: Quotas | None = None,
+        ) -> list[Receipt]:
+            """Store jobs, all or none.
+
+            Quotas are for what callers ask for: they do not count against schedules, escalations and the spool.
+            """
+            ...
+
         def leave_tidy(self) -> None:
             """Whatever is worth doing after a write when nobody else is there."""
             ...
@@ -67,7 +81,19 @@ if TYPE_CHECKING:
         def reject(self, ids: Sequence[int], *, now: float) -> Moved: ...
         def replay(self, ids: Sequence[int], *, held: Mapping[int, str], now: float) -> Moved: ...
         def discard(self, ids: Sequence[int], *, now: float) -> Moved: ...
-        def pin(self, ids: Sequence[int], *, by: str | None) -> Moved: ...
+        def pin(
+            self, ids: Sequence[int], *, by: Literal["person", "automatic"], cap: int, now: float
+        ) -> tuple[Moved, list[int]]:
+            """Spare jobs from pruning; and the jobs whose automatic pins gave way to that.
+
+            Beyond `cap` pins of both kinds, the oldest automatic ones go, but none of those just set.
+            """
+            ...
+
+        def unpin(self, ids: Sequence[int], *, by: Literal["person", "automatic"]) -> Moved:
+            """Take pins off: a person all, others automatic ones alone (NotAllowed, and nothing is changed)."""
+            ...
+
         def pause(self, queue: str | None, *, paused: bool, parallelism: int) -> list[str]: ...
         def prune(self, *, before: float, limit: int) -> list[tuple[int, int]]: ...
         def register(
@@ -80,20 +106,53 @@ if TYPE_CHECKING:
             booted_by: str | None,
             version: str,
             now: float,
-            limits: Mapping[str, int],
-            queues: Mapping[str, int],
+            limits: Mapping[str, int | None],
+            queues: Mapping[str, QueueLimits],
             handlers: Collection[str] = (),
-        ) -> None: ...
+        ) -> None:
+            """List a worker, and store the limits that it brings: those of `limits`, and of these queues.
+
+            `parallelism` in `limits` replaces all queues' own, `starts_per_minute` (None: no limit) all theirs.
+            """
+            ...
+
         def stop_claiming(self, worker: str) -> None: ...
         def deregister(self, worker: str) -> None: ...
         def leave_if_idle(self, worker: str, *, now: float, handlers: Collection[str] = ()) -> bool: ...
         def forget_workers(self, workers: Sequence[str]) -> None: ...
+        def add_schedule(self, row: ScheduleRow, *, replacing: ScheduleRow | None = None) -> bool:
+            """Whether it was stored: not if its name is taken, or what it replaces is no longer as given."""
+            ...
+
+        def remove_schedules(self, rows: Sequence[ScheduleRow]) -> list[str]: ...
+        def pause_schedules(self, rows: Sequence[ScheduleRow], *, paused: bool) -> list[str]:
+            """The names of those still there; those that go on do so at the `next_at` of these rows."""
+            ...
+
+        def fire_schedule(
+            self,
+            row: ScheduleRow,
+            admissions: Sequence[Admission],
+            *,
+            next_at: float | None,
+            now: float,
+            capacity: int,
+            parallelism: int,
+        ) -> list[Receipt] | None:
+            """Move a schedule on and queue its jobs, in one transaction; None if it is not due as `row` says."""
+            ...
+
+        def trouble_schedule(self, row: ScheduleRow, why: str, *, retry_at: float) -> None: ...
         def take_over(self, orphans: Sequence[Orphan], worker: str) -> list[tuple[int, int]]:
             """Make dead workers' claims this worker's, unless another took them first; those that it got."""
             ...
 
         # reads
         def job(self, job_id: int) -> Job | None: ...
+        def chain(self, job_id: int) -> list[Link]:
+            """The jobs that took over from one another, this one among them, first to last; of several, the newest."""
+            ...
+
         def jobs(self, wanted: Filter) -> Page: ...
         def ids(self, wanted: Filter) -> list[int]: ...
         def queues(self) -> list[QueueRow]: ...
@@ -108,11 +167,27 @@ if TYPE_CHECKING:
             """The handlers that jobs wait for and no claiming worker has."""
             ...
 
-        def next_due(self, after: float) -> float | None: ...
+        def next_due(self, after: float) -> float | None:
+            """When the next scheduled job, or the next schedule, is due."""
+            ...
+
+        def schedules(self) -> list[ScheduleRow]: ...
+        def due_schedules(self, now: float, *, limit: int) -> list[ScheduleRow]: ...
+        def rest_of_all(self) -> float | None:
+            """Until when nothing starts, since all queues together have used up their starts; None if never yet."""
+            ...
+
         def limits(self) -> dict[str, int]: ...
         def dependencies(self, job_id: int) -> list[tuple[int, str, str | None]]: ...
         def barrier_ahead(self, job: Job) -> int | None: ...
         def caller_of(self, job_id: int) -> Caller | None: ...
         def states_of(self, ids: Sequence[int]) -> dict[int, JobState]: ...
+        def figures(self, *, since: float, until: float, queue: str | None, most_timed: int) -> Counts:
+            """What statistics are made from, of one moment: all from `since` to `until`, of one queue or of all.
+
+            Of the single attempts only the newest, at most `most_timed`.
+            """
+            ...
+
         def nth_newest_end(self, keep: int) -> float | None: ...
         def close(self) -> None: ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from queue_core import commandline
 from queue_core.errors import InvalidJob
+from queue_core.fastjson import dumps, loads
 from queue_core.model import NewJob
 from queue_core.shapes import is_list, is_object
 
@@ -19,6 +20,8 @@ KEYS = [
     "argv",
     "command",
     "kwargs",
+    "handler",
+    "arguments",
     "cwd",
     "env",
     "pass_env",
@@ -33,18 +36,21 @@ KEYS = [
     "delay",
     "at",
     "timeout",
+    "retry",
     "retries",
     "backoff",
     "backoff_base",
+    "backoff_cap",
     "unique",
     "locks",
     "name",
     "meta",
     "on_dead",
+    "escalate_after",
     "ref",
 ]
-_TEXTS = ("cwd", "stdin_path", "queue", "priority", "backoff", "unique", "name", "ref")
-_NUMBERS = ("delay", "timeout", "backoff_base")
+_TEXTS = ("handler", "cwd", "stdin_path", "queue", "priority", "retry", "backoff", "unique", "name", "ref")
+_NUMBERS = ("delay", "timeout", "backoff_base", "backoff_cap")
 _IDS = ("after", "after_any", "after_failure")
 
 
@@ -69,24 +75,33 @@ def _rest(given: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if "sequential" in given:
         made["sequential"] = _checked("sequential", given["sequential"], bool, "true or false")
-    if "retries" in given:
-        made["retries"] = _whole("retries", given["retries"])
+    for name in ("retries", "escalate_after"):
+        if name in given:
+            made[name] = _whole(name, given[name])
     if "at" in given:
         made["at"] = time_of(given["at"])
     if "stdin" in given:
         made["stdin"] = _bytes("stdin", given["stdin"])
+    if "arguments" in given:
+        made["arguments"] = arguments_of(given["arguments"])
     for name in ("env", "meta"):
         if name in given:
             made[name] = _pairs(name, given[name])
-    for name in ("pass_env", "on_dead"):
-        if name in given:
-            made[name] = _words(name, given[name])
+    if "pass_env" in given:
+        made["pass_env"] = _words("pass_env", given["pass_env"])
+    if "on_dead" in given:
+        made["on_dead"] = steps(given["on_dead"])
     if "locks" in given:
         made["locks"] = tuple(lock(word) for word in _words("locks", given["locks"]))
     return made
 
 
 def _argv(given: Mapping[str, Any]) -> tuple[str, ...]:
+    if "handler" in given:
+        for name in ("argv", "command", "kwargs"):
+            if name in given:
+                raise InvalidJob(f"give either a handler or {name}: a handler's job takes `arguments`, an object")
+        return ()
     if ("argv" in given) == ("command" in given):
         raise InvalidJob('give the command either as argv, a list such as ["git", "fetch"], or as command, a text')
     argv = _words("argv", given["argv"]) if "argv" in given else commandline.split(_text("command", given["command"]))
@@ -94,6 +109,18 @@ def _argv(given: Mapping[str, Any]) -> tuple[str, ...]:
     if not is_object(kwargs):
         raise InvalidJob(f"kwargs is an object of names and values, not {_shown(kwargs)}")
     return (*argv, *commandline.flags(kwargs))
+
+
+def arguments_of(value: Any) -> dict[str, Any]:
+    """What a handler is called with, as JSON can carry it."""
+    if not is_object(value):
+        raise InvalidJob(f"arguments is an object of names and JSON values, not {_shown(value)}")
+    try:
+        return loads(dumps(value))  # as the function will get them, and no longer the caller's own
+    except (TypeError, AttributeError) as error:
+        raise InvalidJob(f"arguments holds what JSON cannot carry ({error}); pass texts, numbers, lists") from None
+    except RecursionError:
+        raise InvalidJob("arguments is nested too deeply, or contains itself") from None
 
 
 def lock(word: str) -> tuple[str, int | None]:
@@ -166,6 +193,14 @@ def _words(name: str, value: Any) -> tuple[str, ...]:
     if not is_list(value):
         raise InvalidJob(f"{name} is a list of texts, not {_shown(value)}")
     return tuple(_text(f"every item of {name}", item) for item in value)
+
+
+def steps(value: Any) -> tuple[tuple[str, ...], ...]:
+    """The commands of `on_dead`: a list of words is one, a list of such lists several; an empty one none at all."""
+    if is_list(value) and value and all(is_list(item) for item in value):
+        return tuple(_words("every step of on_dead", item) for item in value)
+    words = _words("on_dead", value)
+    return (words,) if words else ()
 
 
 def _pairs(name: str, value: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from queue_core.shapes import is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -20,11 +20,16 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 def fill(template: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, ...]:
     """The argv that a template means for this payload; InvalidJob if it names what is not there."""
+    return fill_by(template, lambda name: _text(_look_up(payload, name)))
+
+
+def fill_by(template: Sequence[str], text_of: Callable[[str], str]) -> tuple[str, ...]:
+    """The same with a function that gives the text of a placeholder by its name, or raises InvalidJob."""
     if template and _is_filled(template[0]):
         raise InvalidJob(f"a template begins with a program, not with a placeholder such as {template[0]}")
     argv: list[str] = []
     for argument in template:
-        filled = _fill_one(argument, payload)
+        filled = _fill_one(argument, text_of)
         becomes_option = filled.startswith("-") and not argument.startswith("-")
         if becomes_option and "--" not in argv:
             raise InvalidJob(
@@ -36,15 +41,13 @@ def fill(template: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, ...]
 
 
 def _is_filled(argument: str) -> bool:
-    """Whether an argument holds a placeholder: then even an empty payload would change it, or fail to."""
-    try:
-        _fill_one(argument, {})
-    except InvalidJob:
-        return True
-    return False
+    """Whether an argument holds a placeholder."""
+    found: list[str] = []
+    _fill_one(argument, lambda name: found.append(name) or "")
+    return bool(found)
 
 
-def _fill_one(argument: str, payload: Mapping[str, Any]) -> str:
+def _fill_one(argument: str, text_of: Callable[[str], str]) -> str:
     """Fill the placeholders of one argument; `{{` and `}}` stand for braces, other braces for themselves."""
     result: list[str] = []
     rest = argument
@@ -59,7 +62,7 @@ def _fill_one(argument: str, payload: Mapping[str, Any]) -> str:
             continue
         name, closed, behind = after.partition("}")
         if closed and name and set(name) <= _NAME:
-            result.append(_text(_look_up(payload, name)))
+            result.append(text_of(name))
             rest = behind
         else:
             result.append("{")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from queue_core import health
+from queue_core import health, quotas
+from queue_core.fastjson import loads
 from queue_core.model import STATES, WAITING
 
 TYPE_CHECKING = False
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from queue_core.jobs import Attempt, Job, QueueRow
+    from queue_core.jobs import Attempt, Job, Link, QueueRow, ScheduleRow
+    from queue_core.model import Admission
 
     View = dict[str, Any]
 
@@ -32,7 +34,12 @@ def text_of(output: bytes) -> str:
 
 
 def job(
-    it: Job, *, waiting_for: str | None = None, output_tail: bytes | None = None, progress: str | None = None
+    it: Job,
+    *,
+    waiting_for: str | None = None,
+    output_tail: bytes | None = None,
+    progress: str | None = None,
+    chain: Sequence[Link] = (),
 ) -> View:
     """A job with everything that may be shown of it: values of variables and input stay inside."""
     last = it.attempts[-1] if it.attempts else None
@@ -48,15 +55,24 @@ def job(
         "sequential": it.sequential,
         "locks": list(it.locks),
         "unique": it.unique_key,
-        "on_dead": list(it.on_dead),
+        "escalate_after": it.on_dead[0].after if it.on_dead else None,
         "escalated_from": it.escalated_from,
+        "schedule": it.schedule,
+        "chain": [link(one) for one in chain] if len(chain) > 1 else [],
         "pinned": it.pinned is not None,
         "cancel_requested": it.cancel_requested,
         "waiting_for": waiting_for,
         "progress": progress,
         "output_tail": text_of(tail),
+        "result": result(it),
         "attempts": [attempt(one) for one in it.attempts],
     }
+
+
+def result(it: Job) -> Any:
+    """What the latest attempt of a handler's job has returned; None if it was nothing."""
+    returned = it.attempts[-1].result if it.attempts else None
+    return loads(returned) if returned is not None else None
 
 
 def summary(it: Job) -> View:
@@ -67,6 +83,8 @@ def summary(it: Job) -> View:
         "queue": it.queue,
         "priority": it.priority,
         "argv": list(it.argv),
+        "handler": it.handler,
+        "arguments": dict(it.arguments),
         "name": it.name,
         "attempt": it.attempt,
         "outcome": it.outcome,
@@ -81,6 +99,38 @@ def summary(it: Job) -> View:
         "session": it.session,
         "project": it.project,
         "meta": dict(it.meta),
+        "on_dead": [list(step.argv) for step in it.on_dead],
+        "on_dead_programs": [step.executable for step in it.on_dead],
+        "escalated_to": it.escalated_to,
+    }
+
+
+def link(it: Link) -> View:
+    """One job of a chain in which each took over from the one before it."""
+    what: View = {"argv": list(it.argv)} if it.handler is None else {"handler": it.handler}
+    return {"id": it.id, "state": it.state, **what}
+
+
+def schedule(it: ScheduleRow, queues: Admission | None) -> View:
+    """A schedule and what it queues (None: that cannot be read)."""
+    return {
+        "name": it.name,
+        "cron": it.cron,
+        "every": it.every,
+        "tz": it.zone if it.cron is not None else None,
+        "missed": it.missed,
+        "next_at": None if it.paused else rfc3339(it.next_at),
+        "last_at": rfc3339(it.last_at),
+        "last_job": it.last_job,
+        "paused": it.paused,
+        "trouble": it.trouble,
+        "argv": list(queues.job.argv) if queues else [],
+        "handler": queues.job.handler if queues else None,
+        "arguments": dict(queues.job.arguments) if queues else {},
+        "queue": queues.job.queue if queues else None,
+        "cwd": queues.cwd if queues else None,
+        "caller": queues.origin.caller if queues else None,
+        "created_at": rfc3339(it.created_at),
     }
 
 
@@ -133,10 +183,18 @@ def status(queues: Sequence[QueueRow], worker: View, health_view: View) -> View:
             **{state: n for state, n in queue.counts.items() if n},
             "paused": queue.paused,
             "parallelism": queue.slots,
+            **_starts(queue),
         }
         for queue in queues
     }
     return {"counts": counts(queues), "queues": by_queue, "worker": worker, "health": health_view}
+
+
+def _starts(queue: QueueRow) -> View:
+    """Only of queues whose starts are limited."""
+    if queue.starts_per_minute is None:
+        return {}
+    return {"starts_per_minute": queue.starts_per_minute, "rests_until": rfc3339(queue.rests_until)}
 
 
 def waiting_for(
@@ -148,34 +206,56 @@ def waiting_for(
     barrier: int | None,
     host_is_full: bool,
     workers: int,
+    starts_per_minute: int | None = None,
+    all_rest_until: float | None = None,
+    successors: Mapping[int, Link] | None = None,
 ) -> str | None:
-    """In words, what a job waits for; None if it waits for nothing."""
+    """In words, what a job waits for; None if it waits for nothing. `successors`: who took over from what it needs."""
     if it.state == "held":
         return f"a person's approval (`runq approve {it.id}`): {it.reason or 'no rule covers it'}"
     if it.state == "blocked":
-        return "; ".join(_need(*need) for need in needs) or "another job"
+        return "; ".join(_need(*need, (successors or {}).get(need[0])) for need in needs) or "another job"
     if it.state == "scheduled":
         wait = max(0.0, (it.due_at or now) - now)
         after = f", after {it.reason}" if it.failures and it.reason else ""
         return f"its time, in {wait:.0f} s{after}"
     if it.state == "available":
-        return _available(it, queue, barrier, host_is_full, workers)
+        own = _rest("its queue's", queue.starts_per_minute, queue.rests_until, now) if queue else None
+        rest = own or _rest("all queues'", starts_per_minute, all_rest_until, now)
+        return _available(it, queue, barrier, host_is_full, workers, rest)
     return None
 
 
-def _need(needed: int, condition: str, state: str | None) -> str:
+def _rest(whose: str, starts: int | None, until: float | None, now: float) -> str | None:
+    """That starts have been used up, if they have."""
+    end = quotas.rest_end(until, now)
+    if starts is None or end is None:
+        return None
+    return f"{whose} {starts} start{'' if starts == 1 else 's'} a minute to come round: the next in {end - now:.0f} s"
+
+
+def _need(needed: int, condition: str, state: str | None, successor: Link | None) -> str:
     what = {"success": "to succeed", "any": "to end", "failure": "to fail"}[condition]
+    if successor is not None and condition == "success":
+        now = "dead: replay or discard it" if successor.state == "dead" else successor.state
+        return f"job {needed} {what} ({state}, handed over to job {successor.id}, now {now})"
     hint = " (dead: replay or discard it)" if state == "dead" else f" (now {state})"
     return f"job {needed} {what}{hint}"
 
 
-def _available(it: Job, queue: QueueRow | None, barrier: int | None, host_is_full: bool, workers: int) -> str:
+def _available(
+    it: Job, queue: QueueRow | None, barrier: int | None, host_is_full: bool, workers: int, rest: str | None
+) -> str:
     if queue and queue.paused:
         return f"its queue to be resumed (`runq resume {it.queue}`)"
+    if it.parked and it.handler and it.parked.startswith("@"):
+        return f"a worker that has the handler {it.handler}: start the program that declares it"
     if it.parked:
         return f"the lock {it.parked}"
     if barrier is not None:
         return f"the sequential job {barrier} of its queue"
+    if rest is not None:
+        return rest
     running = queue.counts["running"] if queue else 0
     if it.sequential and running:
         return f"the {running} running of its queue to end: it runs alone"
@@ -183,7 +263,7 @@ def _available(it: Job, queue: QueueRow | None, barrier: int | None, host_is_ful
         return f"one of the {queue.slots} places of its queue"
     if host_is_full:
         return "one of the host's places (`max_running`)"
-    if not workers:
+    if not workers and it.handler is None:
         return "a worker: none is up (a session's server boots one, or run `runq work`)"
     return "its turn"
 

@@ -16,15 +16,16 @@ PACKAGES = ("queue_core", "mcp_server")
 
 # Lowest first. A module belongs to the longest prefix that fits it, and may import its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "value", "shapes", "fastjson", "version", "health"),
-    ("model", "jobs", "own_files", "backoff", "home", "programs", "commandline", "environment"),
-    ("lifecycle", "policy", "settings", "setting_table", "callers", "template", "logs"),
-    ("rules", "store", "submission", "views", "changes", "liveness", "spool"),
+    ("errors", "value", "shapes", "fastjson", "version", "health", "quotas"),
+    ("model", "jobs", "own_files", "backoff", "home", "backups", "programs", "commandline", "environment"),
+    ("lifecycle", "policy", "recurrence", "settings", "setting_table", "escalation", "callers", "template", "logs"),
+    ("rules", "store", "submission", "job_files", "views", "figures", "changes", "liveness", "spool"),
     ("judge", "sqlite", "postgres", "keeper", "pruning"),
-    ("admission", "outcomes", "intake"),
+    ("admission", "outcomes", "intake", "safekeeping", "handlers"),
     ("recovery",),
-    ("service", "problems", "stopping"),
-    ("api", "worker", ""),
+    ("restoring",),
+    ("look", "service", "problems", "stopping", "schedules"),
+    ("api", "waiting", "background", "worker", ""),
     ("cli", "launch"),
 )
 TOP = len(LAYERS)  # mcp_server

@@ -38,9 +38,11 @@ JOB_OPTIONS = (
     Option(name="delay", metavar="SECONDS", kind="number", help="not before so many seconds"),
     Option(name="at", metavar="TIME", help="not before this time, such as 2026-11-22T18:00"),
     Option(name="timeout", metavar="SECONDS", kind="number", help="end it after so many seconds"),
+    Option(name="retry", metavar="PRESET", help="how it is retried: default, fast, slow, none, or one of your own"),
     Option(name="retries", metavar="N", kind="int", help="run a failed command again so often (default 3)"),
     Option(name="backoff", metavar="KIND", choices=BACKOFFS, help="how the wait between retries grows"),
     Option(name="backoff-base", metavar="SECONDS", kind="number", help="the first wait (default 10)"),
+    Option(name="backoff-cap", metavar="SECONDS", kind="number", help="the longest wait (default 3600)"),
     Option(name="unique", metavar="KEY", help="while a job with this key is live, return that one instead"),
     Option(name="lock", metavar="NAME[=CAPACITY]", many=True, help="a lock it needs while it runs"),
     Option(name="cwd", metavar="DIR", help="the folder it runs in (default: this one)"),
@@ -49,8 +51,16 @@ JOB_OPTIONS = (
     Option(name="stdin", metavar="FILE|-", help="what it reads (default: nothing)"),
     Option(name="name", metavar="TEXT", help="what people call it"),
     Option(name="meta", metavar="K=V", many=True, help="a note of your own, to filter by"),
-    Option(name="on-dead", metavar="JSON-ARGV", help="queue this command instead when it has failed for good"),
+    Option(
+        name="on-dead",
+        metavar="JSON-ARGV",
+        many=True,
+        help="the command that takes over when it has failed for good; again: the next one; [] for none at all",
+    ),
+    Option(name="escalate-after", metavar="N", kind="int", help="take over after N failures, whatever the retries"),
     Option(name="silent", help="print nothing"),
+    Option(name="handler", metavar="NAME", help="instead of a command: a function that a program has declared"),
+    Option(name="arguments", metavar="JSON", help="what the handler is called with: an object"),
     JSON,
 )
 VERBS = {
@@ -147,6 +157,7 @@ def job_of(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
             "lock",
             "at",
             "on_dead",
+            "arguments",
             "after",
             "after_any",
             "after_failure",
@@ -158,7 +169,7 @@ def job_of(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
     for key in ("env", "meta"):
         if key in values:
             made[key] = dict(_pair(key, text) for text in values[key])
-    if "lock" in values or "at" in values or "on_dead" in values:
+    if "lock" in values or "at" in values or "on_dead" in values or "arguments" in values:
         from queue_core.cli.rarer import rarer
 
         made.update(rarer(values))
@@ -176,7 +187,7 @@ def _jobs_of_file(given: Given) -> list[NewJob]:
     """The jobs of a JSON-lines file; the error names the line, and nothing of the file is stored."""
     if given.command is not None:
         raise UsageError("give either --file or a command behind `--`, not both")
-    from queue_core.cli.files import read_jobs
+    from queue_core.job_files import read_jobs
 
     return read_jobs(given.get("file"))
 

@@ -10,8 +10,9 @@ from queue_core import problems, rules, settings, spool
 from queue_core.cli.text import number_of, size
 from queue_core.errors import QueueError, SettingsError
 from queue_core.home import NETWORK_FILE_SYSTEMS, file_system
+from queue_core.programs import find
 from queue_core.service import Queue
-from queue_core.setting_table import SPECS
+from queue_core.setting_table import SPECS, TABLES
 from queue_core.sqlite.diagnosis import SQLITE_VERSION, diagnose
 from queue_core.value import Frozen
 from queue_core.version import VERSION
@@ -98,11 +99,21 @@ def _settings(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     where = home.settings_file if os.path.exists(home.settings_file) else f"{home.settings_file} (not there: defaults)"
     yield Finding(name="settings", level="ok", text=where)
+    yield from _escalation(chosen, environ)
     if chosen.agents == "allow":
         text = 'agents = "allow": agents may run anything that no rule denies, unasked'
         yield Finding(name="agents", level="warning", text=text)
     else:
         yield Finding(name="agents", level="ok", text="what no rule covers waits for a person's approval")
+
+
+def _escalation(chosen: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Rules whose command is not on this PATH: jobs are queued all the same, and nothing takes over."""
+    for name, rule in chosen.escalate.items():
+        try:
+            find(rule.run[0], os.getcwd(), environ.get("PATH", os.defpath))
+        except QueueError as error:
+            yield Finding(name="settings", level="warning", text=f"[escalate.{name}] ends at its first step: {error}")
 
 
 def _settings_or_defaults(home: Home, environ: Mapping[str, str]) -> Settings:
@@ -200,7 +211,7 @@ def _source(name: str, chosen: Settings, environ: Mapping[str, str]) -> str:
         return "default"
     spec = SPECS[name]
     variable = "RUNQ_" + name.upper()
-    return variable if variable in environ and not spec.policy and spec.kind != "queues" else "config.toml"
+    return variable if variable in environ and not spec.policy and spec.kind not in TABLES else "config.toml"
 
 
 def _shown(value: object) -> str:

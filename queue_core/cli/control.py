@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from queue_core.callers import under_hook
 from queue_core.cli.context import at_most_one, caller, complain, job_ids, opened, report, settle_leftovers
 from queue_core.cli.options import JSON, Given, Verb
 from queue_core.cli.text import columns
@@ -35,8 +38,18 @@ VERBS = {
         more=_ALL_OR_NONE,
     ),
     "reject": _verb("reject", "Refuse held jobs for good. A person's alone.", "runq reject 7", more=_ALL_OR_NONE),
-    "pin": _verb("pin", "Spare jobs from pruning.", "runq pin 7", more=_ALL_OR_NONE),
-    "unpin": _verb("unpin", "Let pruning have jobs again.", "runq unpin 7", more=_ALL_OR_NONE),
+    "pin": _verb(
+        "pin",
+        "Spare jobs from pruning. Agents' and hooks' pins are automatic: beyond pin_cap the oldest gives way.",
+        "runq pin 7",
+        more=_ALL_OR_NONE,
+    ),
+    "unpin": _verb(
+        "unpin",
+        "Let pruning have jobs again. What a person has pinned is a person's to unpin.",
+        "runq unpin 7",
+        more=_ALL_OR_NONE,
+    ),
     "pause": _verb(
         "pause",
         "Hand out nothing of a queue (which need not exist yet), or of all there are. What runs goes on.",
@@ -88,12 +101,23 @@ def run_reject(given: Given) -> int:
 
 def run_pin(given: Given) -> int:
     """`runq pin`."""
-    return _move(given, "pin", lambda queue, ids: queue.pin(ids, pinned=True), "Pinned job {0} ({1}).")
+    return _pin(given, "pin", "Pinned job {0} ({1}).")
 
 
 def run_unpin(given: Given) -> int:
     """`runq unpin`."""
-    return _move(given, "unpin", lambda queue, ids: queue.pin(ids, pinned=False), "Job {0} ({1}) is pinned no longer.")
+    return _pin(given, "unpin", "Job {0} ({1}) is pinned no longer.")
+
+
+def _pin(given: Given, verb: str, sentence: str) -> int:
+    ids = job_ids(given, verb)
+    with opened() as queue:
+        moved, gave_way = queue.pin(ids, pinned=verb == "pin", automatic=caller(queue) != "person")
+    _report(given, moved, sentence.format, **({"gave_way": gave_way} if verb == "pin" else {}))
+    if not under_hook(os.environ) and not given.get("json"):
+        for one in gave_way:
+            complain(f"job {one} is pinned no longer: its pin was automatic, and gave way (`pin_cap`)")
+    return 0
 
 
 def _move(given: Given, verb: str, change: Callable[[Queue, Sequence[int]], Moved], sentence: str) -> int:
@@ -104,10 +128,10 @@ def _move(given: Given, verb: str, change: Callable[[Queue, Sequence[int]], Move
     return 0
 
 
-def _report(given: Given, moved: Moved, sentence: Callable[[int, JobState], str]) -> None:
+def _report(given: Given, moved: Moved, sentence: Callable[[int, JobState], str], **more: object) -> None:
     report(
         given,
-        {"jobs": [{"id": one, "state": state} for one, state in moved]},
+        {"jobs": [{"id": one, "state": state} for one, state in moved], **more},
         rows=[columns(one, state) for one, state in moved],
         sentences=[sentence(one, state) for one, state in moved],
     )

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import time
 
-from queue_core.cli.context import on_terminal, opened, origin, report, settle_leftovers, write_json, write_lines
+from queue_core.cli.context import (
+    complain,
+    on_terminal,
+    opened,
+    origin,
+    report,
+    settle_leftovers,
+    write_json,
+    write_lines,
+)
 from queue_core.cli.look import FILTERS, MOST
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
-from queue_core.cli.text import columns, quoted, result
+from queue_core.cli.text import columns, command_of, number_of, result, why
 from queue_core.errors import UsageError
 from queue_core.jobs import Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Literal
 
     from queue_core.service import Queue
     from queue_core.store import Moved
@@ -34,7 +44,9 @@ VERBS = {
             JSON,
         ),
         more="retry gives a job a fresh allowance of attempts; those so far are kept. discard cancels what waits\n"
-        "for it. In a pipe `list` writes a line a job: id, queue, attempts, result, died, why, command.",
+        "for it. --all leaves out what was handed over to a job that is alive or has succeeded; retry also what was\n"
+        "handed over to another dead letter, since that one is run again.\n"
+        "In a pipe `list` writes a line a job: id, queue, attempts, result, died, why, command.",
         example="runq dead list\nrunq dead retry 7\nrunq dead retry --all --program make --dry-run\n"
         "runq dead discard --all --older-than 7",
     ),
@@ -68,8 +80,8 @@ def _list(given: Given) -> int:
 
 
 def _line(job: View) -> str:
-    died = (result(job), job["finished_at"], job["error"])
-    return columns(job["id"], job["queue"], job["attempt"], *died, quoted(job["argv"]))
+    died = (result(job), job["finished_at"], why(job))
+    return columns(job["id"], job["queue"], job["attempt"], *died, command_of(job))
 
 
 def _retry(given: Given) -> int:
@@ -81,20 +93,26 @@ def _discard(given: Given) -> int:
     return _change(given, "discard", lambda queue, ids: queue.discard(ids), "Gave up job {0}.")
 
 
-def _change(given: Given, verb: str, change: Callable[[Queue, Sequence[int]], Moved], sentence: str) -> int:
+def _change(
+    given: Given, verb: Literal["retry", "discard"], change: Callable[[Queue, Sequence[int]], Moved], sentence: str
+) -> int:
     named = _named(given, verb)
     with opened() as queue:
         settle_leftovers(queue)
-        ids = named or queue.ids(_filter(given))
+        ids, left_out = (named, 0) if named else queue.dead_letters(_filter(given), verb)
         dry = bool(given.get("dry_run"))
         moved: Moved = [(queue.job(one).id, queue.job(one).state) for one in ids] if dry else []
         if ids and not dry:
             moved = change(queue, ids)
     if dry:
         sentence = f"Would {verb} job {{0}} ({{1}})."
+    if left_out and not given.get("json"):
+        complain(
+            f"left out {number_of(left_out, 'dead letter')} that other jobs took over; give their ids to {verb} them"
+        )
     report(
         given,
-        {"jobs": [{"id": one, "state": state} for one, state in moved], "dry_run": dry},
+        {"jobs": [{"id": one, "state": state} for one, state in moved], "dry_run": dry, "left_out": left_out},
         rows=[columns(one, state) for one, state in moved],
         sentences=[sentence.format(one, state) for one, state in moved] or ["No dead letters are meant."],
     )

@@ -6,7 +6,7 @@ import os
 
 from queue_core.cli.context import at_most_one, on_terminal, opened, settle_leftovers, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
-from queue_core.cli.text import columns, lines_of, quoted, result
+from queue_core.cli.text import chain_line, columns, command_of, lines_of, quoted, result
 from queue_core.errors import UsageError
 from queue_core.health import EXIT_CODES
 from queue_core.jobs import Filter
@@ -143,7 +143,7 @@ def list_line(job: View) -> str:
     return columns(
         *(job["id"], job["state"], job["queue"], job["priority"], job["attempt"], result(job)),
         *(job["created_at"], job["finished_at"], job["name"]),
-        quoted(job["argv"]),
+        command_of(job),
     )
 
 
@@ -162,20 +162,24 @@ def _overview_lines(view: View) -> Iterator[str]:
     for name, queue in view["queues"].items():
         paused = "paused" if queue["paused"] else "open"
         counts = [f"{state}={queue[state]}" for state in STATES if state in queue]
-        yield columns("queue", name, paused, f"parallelism={queue['parallelism']}", *counts)
+        limits = [f"{key}={queue[key]}" for key in ("parallelism", "starts_per_minute") if key in queue]
+        yield columns("queue", name, paused, *limits, *counts)
     for problem in view["health"]["problems"]:
         yield columns("problem", problem)
 
 
 def _job_lines(job: View) -> Iterator[str]:
     """A job as `key<TAB>value` lines, its attempts and the end of its output as lines of their own."""
-    yield columns("command", quoted(job["argv"]))
+    yield columns("command", command_of(job))
     for key, value in job.items():
         if key not in ("argv", "attempts", "output_tail") and not isinstance(value, (list, dict)):
             yield columns(key, value)
     for key in ("env", "locks"):
         yield columns(key, " ".join(job[key]))
-    yield columns("on_dead", quoted(job["on_dead"]))
+    for argv in job["on_dead"] or [()]:
+        yield columns("on_dead", quoted(argv))
+    if job["chain"]:
+        yield columns("handed_over", chain_line(job["chain"]))
     for key, value in job["meta"].items():
         yield columns("meta", f"{key}={value}")
     for number, attempt in enumerate(job["attempts"], 1):

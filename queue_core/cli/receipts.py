@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from queue_core.cli.text import quoted
+from queue_core.cli.text import called, quoted
 from queue_core.fastjson import dumps
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def say(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob]) -> No
 
 
 def _sentence(receipt: Receipt, job: NewJob) -> str:
-    command = quoted(job.argv)
+    command = called(job.handler, job.arguments) if job.handler else quoted(job.argv)
     if receipt.existing:
         return f"Job {receipt.id} with the same unique key is {receipt.state}; nothing was added."
     if receipt.state == "held":

@@ -11,7 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from queue_core.cli.text import duration, lines_of, number_of, printable, quoted, readable, result, size
+from queue_core.cli.text import (
+    chain_line,
+    command_of,
+    duration,
+    lines_of,
+    number_of,
+    printable,
+    quoted,
+    readable,
+    result,
+    size,
+    why,
+)
 from queue_core.environment import CAPTURED
 from queue_core.model import WAITING
 from queue_core.views import folder_of
@@ -41,7 +53,7 @@ STYLES = {
 }
 TAIL_LINES = 10
 # The columns that give way on a narrow terminal, in this order, and how far.
-SHORTEST = {"COMMAND": 16, "WHY": 16, "QUEUE": 8, "TEXT": 24, "PATTERN": 16, "PROGRAM": 12}
+SHORTEST = {"COMMAND": 16, "WHY": 16, "QUEUE": 8, "TEXT": 24, "PATTERN": 16, "PROGRAM": 12, "SCHEDULE": 12, "RUNS": 14}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -85,8 +97,14 @@ def _queues(out: Console, queues: View) -> Table:
 def _queue(queue: View) -> tuple[str | Text, ...]:
     waiting = sum(queue.get(state, 0) for state in WAITING)
     running = f"{queue.get('running', 0)} of {queue['parallelism']}"
-    paused = Text("paused", "yellow") if queue["paused"] else ""
-    return str(waiting), running, str(queue.get("dead", 0)), paused
+    return str(waiting), running, str(queue.get("dead", 0)), _why_it_hands_out_nothing(queue)
+
+
+def _why_it_hands_out_nothing(queue: View) -> str | Text:
+    if queue["paused"]:
+        return Text("paused", "yellow")
+    left = _seconds(queue["rests_until"]) - time.time() if queue.get("rests_until") else 0
+    return Text(f"rests for {duration(left)}", "yellow") if left > 0 else ""
 
 
 def _print_problems(out: Console, problems: Sequence[str]) -> None:
@@ -129,6 +147,33 @@ def show_dead(jobs: Sequence[View]) -> None:
     out.print(Text("`runq output ID` shows what one said; `runq dead retry ID...` runs it again.", "dim"))
 
 
+def show_schedules(schedules: Sequence[View]) -> None:
+    """What is queued again and again, when next, and what keeps it from being queued."""
+    out = console()
+    if not schedules:
+        out.print("No schedules. `runq schedule add NAME --every 1h -- PROGRAM` makes one.")
+        return
+    rows = [
+        (
+            printable(one["name"]),
+            " ".join(filter(None, (one["when"], one["tz"]))),
+            *_turns(one),
+            Text(command_of(one)),
+        )
+        for one in schedules
+    ]
+    out.print(make_table(out, ("SCHEDULE", "RUNS", "NEXT", "LAST", "COMMAND"), rows))
+    _print_problems(out, [f"{one['name']}: {one['trouble']}" for one in schedules if one["trouble"]])
+
+
+def _turns(schedule: View) -> tuple[Text | str, str]:
+    """When a schedule is due next, and which job it queued last."""
+    left = _seconds(schedule["next_at"]) - time.time() if schedule["next_at"] else None
+    due = Text("never", "dim") if left is None else "in " + duration(left) if left > 0 else Text("due", "yellow")
+    last = f"job {schedule['last_job']}" if schedule["last_job"] else ""
+    return Text("paused", "yellow") if schedule["paused"] else due, last
+
+
 def make_table(out: Console, headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
     """Only what may be long gives way on a narrow terminal; `TEXT` goes on in the next line instead."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -164,12 +209,24 @@ def _cell_width(cell: str | Text) -> int:
 
 
 def _command(job: View) -> Text:
-    command = quoted(job["argv"])
+    command = command_of(job)
+    if job["state"] == "held" and job["on_dead"]:  # who approves it approves these with it
+        command += f"; if it fails: {_steps(job)}"
     return Text.assemble((printable(job["name"]) + ": ", "bold"), command) if job["name"] else Text(command)
 
 
+def _steps(job: View) -> str:
+    """What takes over from a job, one after the other."""
+    times = job.get("escalate_after")
+    after = "" if times is None else f" (after {number_of(times, 'failure')})"
+    commands = [quoted(argv) for argv in job["on_dead"]]
+    if job["caller"] == "agent":  # the variables of its job decide where a name leads: who approves it has to see that
+        commands = [f"{it} ({printable(path)})" for it, path in zip(commands, job["on_dead_programs"], strict=True)]
+    return "; then ".join(commands) + after
+
+
 def _why(job: View) -> Text:
-    return Text(printable(job["error"] or ""), "red")
+    return Text(printable(why(job) or ""), "red")
 
 
 def _result(view: View) -> str:
@@ -197,7 +254,7 @@ def show_job(job: View) -> None:
     out = console()
     title = f"  {printable(job['name'])}" if job["name"] else ""
     out.print(Text.assemble((f"Job {job['id']}", "bold"), "  ", coloured(job["state"]), title))
-    out.print(Text.assemble(("  $ ", "dim"), quoted(job["argv"])))
+    out.print(Text.assemble(("  $ ", "dim"), command_of(job)))
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -230,8 +287,9 @@ def _facts(job: View) -> list[tuple[str, str | None]]:
         ("locks", ", ".join(job["locks"])),
         ("variables", ", ".join(name for name in job["env"] if name not in CAPTURED)),
         ("unique", job["unique"]),
-        ("on dead", quoted(job["on_dead"]) if job["on_dead"] else None),
-        ("replaces", f"job {job['escalated_from']}, which died" if job["escalated_from"] else None),
+        ("schedule", job["schedule"]),
+        ("on dead", _steps(job) or None),
+        ("handed over", chain_line(job["chain"]) if job["chain"] else None),
         ("meta", ", ".join(f"{key}={value}" for key, value in job["meta"].items())),
         ("pinned", pinned),
     ]
@@ -284,8 +342,8 @@ class Waiting:
         """One more has ended."""
         how = result(job)
         line = Text.assemble(f"Job {job['id']} ", coloured(job["state"]), f" ({how})" if how else "")
-        if job.get("argv"):
-            line.append(f"  {quoted(job['argv'])}", "dim")
+        if job.get("argv") or job.get("handler"):
+            line.append(f"  {command_of(job)}", "dim")
         self._bar.console.print(line, overflow="ellipsis", no_wrap=True)
         self._bar.advance(self._task)
 

@@ -54,6 +54,18 @@ def quoted(argv: Sequence[str]) -> str:
     return " ".join(_word(argument) for argument in argv)
 
 
+def command_of(job: View) -> str:
+    """What a job runs, in one line: a command, or a handler with its arguments."""
+    return called(job["handler"], job["arguments"]) if job.get("handler") else quoted(job["argv"])
+
+
+def called(handler: str, arguments: Mapping[str, object]) -> str:
+    """A handler with its arguments, as a call."""
+    from queue_core.fastjson import dumps
+
+    return f"{handler}({', '.join(f'{printable(name)}={dumps(value)}' for name, value in arguments.items())})"
+
+
 def _word(argument: str) -> str:
     if argument.isprintable():
         from shlex import quote
@@ -84,6 +96,22 @@ def result(view: View) -> str | None:
     if outcome == "exited":
         return f"exit {view['exit_code']}"
     return f"signal {view['signal']}" if outcome == "signalled" else outcome
+
+
+def chain_line(chain: Sequence[View]) -> str:
+    """Who took over from whom: `1 aider (dead) -> 2 codex (dead) -> 3 claude (running)`."""
+    return " -> ".join(f"{one['id']} {_program(one)} ({one['state']})" for one in chain)
+
+
+def _program(job: View) -> str:
+    return printable(job["handler"] if "handler" in job else job["argv"][0].rpartition("/")[2] or job["argv"][0])
+
+
+def why(job: View) -> str | None:
+    """Why a job is where it is, and who has taken over from a dead one."""
+    if job["state"] != "dead" or job["escalated_to"] is None:
+        return job["error"]
+    return f"{job['error']}; handed over to {job['escalated_to']}"
 
 
 def duration(seconds: float) -> str:

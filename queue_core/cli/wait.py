@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import select
 import sys
-import time
 
-from queue_core.changes import Bell
-from queue_core.cli.context import complain, job_ids, on_terminal, opened, settle_leftovers, write_json
+from queue_core.cli.context import complain, job_ids, on_terminal, opened, write_json
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, number_of
 from queue_core.errors import UnknownJob, UsageError
 from queue_core.jobs import Filter
-from queue_core.model import ENDED, LIVE
+from queue_core.model import LIVE
+from queue_core.waiting import CHUNK, Waited, wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from queue_core.service import Queue
     from queue_core.views import View
 
-POLL = 1.0  # seconds: behind the bell
 TIMED_OUT = 124
-CHUNK = 10_000  # ids in one question to the store
 SHOWN = 10  # jobs that the sentence about a time-out names
-GONE = "gone"  # the state of a job that was pruned while it was waited for
 VERBS = {
     "wait": Verb(
         name="wait",
@@ -48,10 +43,10 @@ def run_wait(given: Given) -> int:
     if timeout is not None and not timeout >= 0:
         raise UsageError(f"--timeout is a number of seconds, not {timeout:g}")
     with opened() as queue:
-        waited = _Waited(queue, _wanted(queue, given))
+        waited = Waited(queue, _wanted(queue, given))
         _say_what_will_not_happen(queue, waited.pending)
         with _shown(given, len(waited.pending)) as show:
-            in_time = _wait(queue, waited, timeout, show)
+            in_time = wait(queue, waited, timeout, show)
         if given.get("json"):
             write_json({"jobs": waited.views(), "timed_out": not in_time})
     if not in_time:
@@ -74,70 +69,6 @@ def _wanted(queue: Queue, given: Given) -> tuple[int, ...]:
     return wanted
 
 
-class _Waited:
-    """The jobs that are waited for, and what became of them."""
-
-    def __init__(self, queue: Queue, ids: Sequence[int]) -> None:
-        self._queue = queue
-        self.ids = ids
-        self.pending = list(ids)
-        self._states: dict[int, str] = {}
-
-    def look(self) -> Iterator[int]:
-        """The jobs that have ended since the last look."""
-        for begin in range(0, len(self.pending), CHUNK):
-            asked = self.pending[begin : begin + CHUNK]
-            found = self._queue.states_of(asked)
-            self._states.update({one: found.get(one, GONE) for one in asked})
-        yield from (one for one in self.pending if self._has_ended(one))
-        self.pending = [one for one in self.pending if not self._has_ended(one)]
-
-    def _has_ended(self, one: int) -> bool:
-        return self._states[one] in (*ENDED, GONE)
-
-    def state(self, one: int) -> str:
-        """A job's state at the last look."""
-        return self._states[one]
-
-    @property
-    def all_succeeded(self) -> bool:
-        return all(state == "succeeded" for state in self._states.values())
-
-    def view(self, one: int) -> View:
-        """A job as a line of a list; of one that is gone only its id."""
-        try:
-            return self._queue.job_view(one)
-        except UnknownJob:
-            return {"id": one, "state": GONE, "outcome": None, "exit_code": None, "signal": None}
-
-    def views(self) -> list[View]:
-        """All that were waited for, in the order they were asked for."""
-        return [self.view(one) for one in self.ids]
-
-
-def _wait(queue: Queue, waited: _Waited, timeout: float | None, show: Callable[[View], None]) -> bool:
-    """Look, show, sleep until something rings; False when the time is over."""
-    give_up = None if timeout is None else time.monotonic() + timeout
-    bell = Bell(queue.home, "watch")
-    recover_at = 0.0
-    try:
-        while True:
-            bell.clear()
-            if time.monotonic() >= recover_at:
-                settle_leftovers(queue)
-                recover_at = time.monotonic() + POLL
-            for ended in waited.look():
-                show(waited.view(ended))
-            left = POLL if give_up is None else min(POLL, give_up - time.monotonic())
-            if not waited.pending:
-                return True
-            if left <= 0:
-                return False
-            select.select([bell], [], [], left)
-    finally:
-        bell.close()
-
-
 def _say_what_will_not_happen(queue: Queue, pending: Sequence[int]) -> None:
     """Waiting is in vain where a person has to act first: say so, once."""
     held = set(queue.ids(Filter(states=("held",))))
@@ -149,8 +80,8 @@ def _say_what_will_not_happen(queue: Queue, pending: Sequence[int]) -> None:
         complain("no worker is up; a session's server boots one, or run `runq work`")
 
 
-def _say_what_is_left(waited: _Waited) -> None:
-    named = ", ".join(f"{one} ({waited.state(one)})" for one in waited.pending[:SHOWN])
+def _say_what_is_left(waited: Waited) -> None:
+    named = ", ".join(f"{one} ({waited.states[one]})" for one in waited.pending[:SHOWN])
     more = f" and {len(waited.pending) - SHOWN} more" if len(waited.pending) > SHOWN else ""
     complain(f"the time is over, and these have not ended: {named}{more}; `runq status ID` says why")
 

@@ -16,7 +16,8 @@ from queue_core.service import Queue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queue_core.worker.loop import Settled, Worker
+    from queue_core.worker.loop import Worker
+    from queue_core.worker.options import Settled
 
 _OPTIONS = (
     Option(name="parallelism", metavar="N", kind="int", help="at most so many commands of this worker at once"),
@@ -28,12 +29,13 @@ VERBS = {
         summary="Run queued commands until told to stop. TERM or Ctrl-C lets running commands end; a second Ctrl-C"
         "\nends them and puts their jobs back.",
         options=(
+            Option(name="app", metavar="MODULE[:NAME]", help="run the handlers of this Python program, too"),
             Option(name="until-empty", help="end when nothing is claimable or running; wait for no backoff"),
             Option(name="stop", help="ask all workers of this host to finish what runs and leave"),
             Option(name="now", help="with --stop: end running commands and put their jobs back"),
             *_OPTIONS,
         ),
-        example="runq work\nrunq work --until-empty --parallelism 2\nrunq work --stop",
+        example="runq work\nrunq work --app jobs:queue\nrunq work --until-empty --parallelism 2\nrunq work --stop",
     ),
     "process-queue": Verb(
         name="process-queue",
@@ -64,13 +66,14 @@ def _work(given: Given, *, until_empty: bool) -> int:
     import anyio
 
     from queue_core.logs import log_to_home
-    from queue_core.worker.loop import Options, Worker
+    from queue_core.worker.loop import Worker
     from queue_core.worker.main import run
+    from queue_core.worker.options import Options
 
     parallelism = given.get("parallelism")
     if parallelism is not None and parallelism < 1:
         raise UsageError(f"--parallelism is at least 1, not {parallelism}")
-    queue = Queue.open()
+    queue = _queue_of_app(given.get("app")) if given.get("app") else Queue.open()
     log_to_home(queue.home, queue.settings.log_level)
     tally = Tally()
     worker = Worker(queue, Options(parallelism=parallelism, until_empty=until_empty))
@@ -78,6 +81,27 @@ def _work(given: Given, *, until_empty: bool) -> int:
         anyio.run(run, worker)
     _say_end(queue, tally, given, until_empty=until_empty)
     return 0
+
+
+def _queue_of_app(where: str) -> Queue:
+    """The queue for which a program has declared handlers: `MODULE:NAME`, or MODULE if it uses `queue_core.handler`."""
+    from importlib import import_module
+
+    from queue_core import Background, get_queue
+
+    module_name, _, name = where.partition(":")
+    sys.path.insert(0, os.getcwd())  # as `python -m` would find it
+    try:
+        module = import_module(module_name)
+        found: object = getattr(module, name) if name else get_queue()
+    except Exception as error:
+        raise UsageError(f"--app {where} could not be loaded ({type(error).__name__}: {error})") from error
+    queue = found.queue if isinstance(found, Background) else found
+    if not isinstance(queue, Queue):
+        raise UsageError(f"--app {where} is a {type(found).__name__}; name a Queue or a Background of the program")
+    if not queue.handlers:
+        raise UsageError(f"--app {where} declares no handlers; decorate its functions with @queue.handler(NAME)")
+    return queue
 
 
 class Tally:
@@ -169,6 +193,17 @@ def _say_end(queue: Queue, tally: Tally, given: Given, *, until_empty: bool) -> 
     sys.stderr.write(f"Done: {done}. Remaining: {left}.\n")
     if until_empty and "scheduled" in remains:
         sys.stderr.write("Scheduled jobs run when they are due, by any worker: `runq work`, or a session's own.\n")
+    if until_empty and "available" in remains and (wait := _until_next_start(queue)) is not None:
+        sys.stderr.write(f"The starts a minute are used up: the next comes in {wait:.0f} s, by any worker.\n")
+
+
+def _until_next_start(queue: Queue) -> float | None:
+    """Seconds until another job may be started, where the limits of starts are what is waited for."""
+    from queue_core.quotas import rest_end
+
+    now, queues = queue.clock(), queue.store.queues()
+    rests = [queue.store.rest_of_all(), *(one.rests_until for one in queues if one.counts["available"])]
+    return min((end - now for until in rests if (end := rest_end(until, now)) is not None), default=None)
 
 
 def _stop(*, now: bool) -> int:

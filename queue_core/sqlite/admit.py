@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queue_core.model import Admission, Condition, JobState, NewJob
+    from queue_core.quotas import Quotas
 
 _COLUMNS = (
     "state, queue, priority, sequential, due_at, unmet, argv, program, executable, cwd, env, own_env, stdin_path,"
-    " timeout, retry, retries, locks, on_dead, escalated_from, name, unique_key, meta, caller, session, project,"
+    " timeout, retry, retries, locks, escalated_from, name, unique_key, meta, caller, session, project,"
     " client, created_at, reason, handler, arguments, schedule, ready_at"
 )
 _INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
@@ -29,14 +30,22 @@ _LIVE_OF_KEY = (
 
 
 def admit(
-    tx: sqlite3.Connection, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int
+    tx: sqlite3.Connection,
+    admissions: Sequence[Admission],
+    *,
+    now: float,
+    capacity: int,
+    parallelism: int,
+    quotas: Quotas | None = None,
 ) -> list[Receipt]:
-    """Store these jobs, all or none. QueueFull or InvalidJob leave nothing behind."""
+    """Store these jobs, all or none. QueueFull, QuotaFull or InvalidJob leave nothing behind."""
     if not admissions:
         return []
     pending, caller = waiting(tx), admissions[0].origin.caller
     if pending + len(admissions) > limit_for(caller, capacity):
         refuse_overflow(pending, caller, _truly_new(tx, admissions), capacity)
+    if quotas is not None:
+        _refuse_beyond(tx, admissions, quotas)
     refs: dict[str, int] = {}
     receipts: list[Receipt] = []
     for admission in admissions:
@@ -55,7 +64,17 @@ def waiting(tx: sqlite3.Connection) -> int:
 def _truly_new(tx: sqlite3.Connection, admissions: Sequence[Admission]) -> int:
     """How many of these are not there already, as live jobs of the same unique key."""
     keys = [admission.job.unique for admission in admissions]
-    return sum(key is None or tx.execute(_LIVE_OF_KEY, (key,)).fetchone() is None for key in keys)
+    named = {key for key in keys if key is not None}
+    return keys.count(None) + sum(tx.execute(_LIVE_OF_KEY, (key,)).fetchone() is None for key in named)
+
+
+def _refuse_beyond(tx: sqlite3.Connection, admissions: Sequence[Admission], quotas: Quotas) -> None:
+    """Quotas are for what is asked for now: not for what schedules, escalations or the spool bring."""
+    from queue_core.sqlite.quotas import refuse_beyond  # only where there are any
+
+    asked = [one for one in admissions if one.schedule is None and one.escalated_from is None and one.spool_id is None]
+    if asked:
+        refuse_beyond(tx, asked[0].origin, _truly_new(tx, asked), quotas)
 
 
 def _admit_one(
@@ -82,7 +101,6 @@ def _admit_one(
 
 def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple[object, ...]:
     job, origin, retry = admission.job, admission.origin, admission.retry
-    on_dead = [admission.on_dead_program, *job.on_dead] if job.on_dead else None
     return (
         state,
         job.queue,
@@ -101,7 +119,6 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
         dumps([retry.backoff, retry.base, retry.cap, retry.jitter]),
         retry.retries,
         dumps(list(dict(job.locks))) if job.locks else None,
-        dumps(on_dead) if on_dead else None,
         admission.escalated_from,
         job.name,
         job.unique,
@@ -136,6 +153,10 @@ def _store_parts(
 
         for name, lock_capacity in job.locks:
             locks.set_capacity(tx, name, lock_capacity)
+    if admission.on_dead:
+        from queue_core.sqlite import escalate
+
+        escalate.store(tx, job_id, admission.on_dead)
     if job.stdin is not None:
         tx.execute("INSERT INTO inputs VALUES (?, ?)", (job_id, job.stdin))
 
@@ -167,7 +188,13 @@ def _is_met(tx: sqlite3.Connection, needed: int, condition: Condition) -> bool:
     row = tx.execute("SELECT state FROM jobs WHERE id = ?", (needed,)).fetchone()
     if row is None:
         raise InvalidJob(f"job {needed}, which this one is to wait for, does not exist; `runq list` shows the ids")
-    verdict = dependency(condition, row[0])
+    verdict = dependency(condition, row[0], _successors(tx, needed) if condition == "success" else ())
     if verdict == "never":
         raise InvalidJob(f"job {needed} is {row[0]}, so a job that waits for its {condition} could never run")
     return verdict == "met"
+
+
+def _successors(tx: sqlite3.Connection, needed: int) -> list[JobState]:
+    from queue_core.sqlite.escalate import successors  # only jobs that wait need this
+
+    return successors(tx, needed)

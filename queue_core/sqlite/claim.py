@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from queue_core.fastjson import loads
 from queue_core.jobs import Lease
-from queue_core.sqlite import locks, reads
+from queue_core.sqlite import locks, quotas, reads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _CLAIM = (
     " keeper = iif(handler IS NULL, ?, ''), host = ?, started_at = ?, reason = NULL WHERE id = ?"
     " AND state = 'available'"
     " RETURNING id, claim, queue, argv, program, executable, cwd, env, caller, approved_at, stdin_path, timeout,"
-    " session, project, attempt, handler, arguments"
+    " session, project, attempt, handler, arguments, escalated_from"
 )
 
 
@@ -83,13 +83,17 @@ def claim(
 ) -> list[Lease]:
     """Up to `want` leases. `may_run` is asked about agents' unapproved jobs: a reason sends one back to held."""
     promote_due(tx, now)
-    want = min(want, max_running - _running_here(tx, claimant.host))
+    quotas.end_rests(tx, now)
+    starts_left = quotas.left_of_all(tx, now)
+    want = min(want, max_running - _running_here(tx, claimant.host), want if starts_left is None else starts_left)
     leases: list[Lease] = []
     while len(leases) < want:
         served = _serve_each_queue_once(tx, claimant, want - len(leases), now, may_run)
         if not served:
             break
         leases += served
+    if leases and starts_left is not None:
+        quotas.count_for_all(tx, leases, now)
     return leases
 
 
@@ -117,7 +121,9 @@ def _serve_each_queue_once(
         head = _startable_head(tx, claimant, name, running, may_run)
         if head is not None:
             leases.append(_claim_one(tx, claimant, head, now))
-            _end_turn(tx, name)
+            starts_per_minute = _end_turn(tx, name)
+            if starts_per_minute is not None:
+                quotas.count_for_queue(tx, name, starts_per_minute, leases[-1], now)
         if len(leases) == want:
             break
     return leases
@@ -219,6 +225,7 @@ def _claim_one(tx: sqlite3.Connection, claimant: Claimant, job_id: int, now: flo
         attempt=row[14],
         handler=row[15],
         arguments=loads(row[16]) if row[16] else {},
+        escalated_from=row[17],
     )
 
 
@@ -227,5 +234,7 @@ def _input(tx: sqlite3.Connection, job_id: int) -> bytes | None:
     return row[0] if row else None
 
 
-def _end_turn(tx: sqlite3.Connection, queue: str) -> None:
-    tx.execute("UPDATE queues SET turn = (SELECT max(turn) + 1 FROM queues) WHERE name = ?", (queue,))
+def _end_turn(tx: sqlite3.Connection, queue: str) -> int | None:
+    """The other queues are next. How many starts a minute this one may have, if that is limited."""
+    end = "UPDATE queues SET turn = (SELECT max(turn) + 1 FROM queues) WHERE name = ? RETURNING starts_per_minute"
+    return tx.execute(end, (queue,)).fetchone()[0]

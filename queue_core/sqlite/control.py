@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from queue_core.errors import QueueError, UnknownJob
+from queue_core.errors import NotAllowed, QueueError, UnknownJob
 from queue_core.fastjson import loads
 from queue_core.lifecycle import entry_state, next_state
 from queue_core.model import WAITING
 from queue_core.sqlite import locks
+from queue_core.sqlite.reads import HAS_SUCCESSOR_IN
 from queue_core.sqlite.settle import forget_needs, next_end, tell_dependents
 
 TYPE_CHECKING = False
@@ -130,18 +131,53 @@ def discard(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[t
     return [(job_id, "cancelled") for job_id in ids]
 
 
-def pin(tx: sqlite3.Connection, ids: Sequence[int], *, by: str | None) -> list[tuple[int, JobState]]:
-    """Pinned jobs are spared by pruning; `by` is who pins (None takes the pin off)."""
-    found: list[tuple[int, JobState]] = []
-    for job_id in ids:
-        found.append((job_id, _state(tx, job_id)))
-        tx.execute("UPDATE jobs SET pinned = ? WHERE id = ?", (by, job_id))
+def pin(
+    tx: sqlite3.Connection, ids: Sequence[int], *, by: str, cap: int, now: float
+) -> tuple[list[tuple[int, JobState]], list[int]]:
+    """Pinned jobs are spared by pruning. Returns the jobs, and those whose automatic pins gave way.
+
+    An automatic pin never replaces a person's. Beyond `cap` pins of both kinds the oldest automatic ones
+    give way; those that this call has set, and persons' own, never do.
+    """
+    found: list[tuple[int, JobState]] = [(job_id, _state(tx, job_id)) for job_id in ids]
+    tx.executemany(
+        "UPDATE jobs SET pinned = ?1, pinned_at = ?2 WHERE id = ?3 AND (?1 = 'person' OR pinned IS NOT 'person')",
+        [(by, now, job_id) for job_id in ids],
+    )
+    pins = tx.execute("SELECT count(*) FROM jobs INDEXED BY jobs_pinned WHERE pinned IS NOT NULL").fetchone()[0]
+    automatic = tx.execute(
+        "SELECT id FROM jobs INDEXED BY jobs_pinned WHERE pinned = 'automatic' ORDER BY pinned_at, id"
+    ).fetchall()
+    just_set = set(ids)
+    gave_way: list[int] = [job_id for (job_id,) in automatic if job_id not in just_set][: max(0, pins - cap)]
+    _take_pins_off(tx, gave_way)
+    return found, gave_way
+
+
+def unpin(tx: sqlite3.Connection, ids: Sequence[int], *, by: str) -> list[tuple[int, JobState]]:
+    """Let pruning have jobs again. NotAllowed, and nothing is changed, if one is a person's pin and `by` is none."""
+    found: list[tuple[int, JobState]] = [(job_id, _state(tx, job_id)) for job_id in ids]
+    if by != "person":
+        _refuse_persons_pins(tx, ids)
+    _take_pins_off(tx, ids)
     return found
+
+
+def _refuse_persons_pins(tx: sqlite3.Connection, ids: Sequence[int]) -> None:
+    for job_id in ids:
+        if tx.execute("SELECT 1 FROM jobs WHERE id = ? AND pinned = 'person'", (job_id,)).fetchone():
+            raise NotAllowed(f"job {job_id} was pinned by a person, who alone may unpin it; nothing was changed")
+
+
+def _take_pins_off(tx: sqlite3.Connection, ids: Sequence[int]) -> None:
+    tx.executemany("UPDATE jobs SET pinned = NULL, pinned_at = NULL WHERE id = ?", [(job_id,) for job_id in ids])
 
 
 _PRUNABLE = (
     "SELECT id, claim FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL AND finished_at < ?"
-    " AND state <> 'dead' AND pinned IS NULL AND NOT EXISTS (SELECT 1 FROM dependencies d INDEXED BY dependencies_open"
+    f" AND (state <> 'dead' OR {HAS_SUCCESSOR_IN} ('succeeded'))) AND pinned IS NULL AND NOT EXISTS (SELECT 1 FROM jobs"
+    " other WHERE other.id = jobs.escalated_from)"
+    " AND NOT EXISTS (SELECT 1 FROM dependencies d INDEXED BY dependencies_open"
     " WHERE d.needs = jobs.id AND d.met = 0) ORDER BY finished_at LIMIT ?"
 )
 
@@ -150,7 +186,8 @@ def prune(tx: sqlite3.Connection, *, before: float, limit: int) -> list[tuple[in
     """Forget ended jobs that ended before `before` (seconds since the epoch), oldest first.
 
     Returns each with its last claim's number. Pinned jobs stay, and so do those that others wait for, and
-    dead letters: they wait for somebody to retry or discard them.
+    dead letters: they wait for somebody to retry or discard them. One that a successor has made good goes, and
+    a chain goes from its head on: as long as a job is there, what became of it can be told.
     """
     gone: list[tuple[int, int]] = tx.execute(_PRUNABLE, (before, limit)).fetchall()
     tx.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _ in gone])

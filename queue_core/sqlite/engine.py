@@ -125,7 +125,10 @@ class Database:
             try:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 begin(self.connection)
+                empty = not self.connection.execute("PRAGMA user_version").fetchone()[0]
                 migrate(self.connection, APPLICATION_ID)
+                if empty:
+                    _begin_after_leftovers(self.connection, self.home)
                 self.connection.execute("COMMIT")
             except BaseException as error:
                 self._roll_back()
@@ -178,11 +181,31 @@ def translate(error: BaseException, home: Home) -> StoreError | None:
             f"{home.database} cannot be written to; make {home.data} writable or set RUNQ_HOME to another folder"
         )
     if "malformed" in text or "not a database" in text:
-        return StoreError(
-            f"{home.database} is damaged or no SQLite database ({text}); "
-            "`runq backup list` shows what can be restored, or move the file away to start anew"
-        )
+        return StoreError(f"{home.database} is damaged or no SQLite database ({text}); {_way_out(home)}")
     return None
+
+
+def _begin_after_leftovers(tx: sqlite3.Connection, home: Home) -> None:
+    """A database that was lost has left the files of its commands: no job that is new may be taken for theirs."""
+    try:
+        names = os.listdir(home.path("runs"))
+    except OSError:
+        return
+    newest = max((int(name) for name in names if name.isdigit() and len(name) < 19), default=0)
+    if newest:
+        tx.execute("INSERT INTO sqlite_sequence VALUES ('jobs', ?)", (newest,))
+
+
+def _way_out(home: Home) -> str:
+    from queue_core.backups import there, worth_restoring
+    from queue_core.sqlite.backup import check
+
+    # At a glance only: a hook has no time, each was checked when it was taken, and a restore reads all of it.
+    good = (one.name for one in worth_restoring(there(home)) if not check(one.path, thorough=False).error)
+    newest = next(good, None)
+    if newest is None:
+        return "there is no backup of it in the home: move the file away to start anew"
+    return f"`runq backup restore` brings back the newest good backup, {newest}"
 
 
 def _create_if_missing(home: Home) -> bool:

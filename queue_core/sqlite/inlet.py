@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from queue_core.home import Home
     from queue_core.model import Admission, Receipt
+    from queue_core.quotas import Quotas
 
 
 class SqliteInlet:
@@ -20,9 +21,19 @@ class SqliteInlet:
         """Open or make the database; a write waits for others for at most `patience` seconds."""
         self._database = Database(home, patience=patience)
 
-    def enqueue(self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int) -> list[Receipt]:
+    def enqueue(
+        self,
+        admissions: Sequence[Admission],
+        *,
+        now: float,
+        capacity: int,
+        parallelism: int,
+        quotas: Quotas | None = None,
+    ) -> list[Receipt]:
         """Store jobs, all or none; durable when it returns."""
-        return self._database.write(admit, admissions, now=now, capacity=capacity, parallelism=parallelism)
+        return self._database.write(
+            admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas
+        )
 
     def leave_tidy(self) -> None:
         """Nobody stays here who would keep the WAL short."""

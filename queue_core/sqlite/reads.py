@@ -7,8 +7,9 @@ server's asynchronous one (`run_async`), and all statements of a read see one sn
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.jobs import Attempt, Job, Orphan, Page, QueueRow, WorkerRow
-from queue_core.model import PRIORITIES, STATES
+from queue_core.jobs import Attempt, Job, Link, Orphan, Page, QueueRow, WorkerRow
+from queue_core.model import PRIORITIES, STATES, Step
+from queue_core.quotas import WINDOW, rest_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,18 +32,44 @@ _JOB_COLUMNS = (
     " meta, caller, session, project, approved_at, rejected_at, pinned, created_at,"
     " ready_at, started_at, finished_at, claim, attempt, failures,"
     " attempts_before, worker, keeper, host, cancel_requested, outcome, exit_code, signal, reason,"
-    " EXISTS (SELECT 1 FROM inputs WHERE inputs.job = jobs.id) AS has_input"
+    " EXISTS (SELECT 1 FROM inputs WHERE inputs.job = jobs.id) AS has_input,"
+    " (SELECT max(s.id) FROM jobs s WHERE s.escalated_from = jobs.id) AS escalated_to"
 )
 _JOB_NAMES = tuple(column.rpartition(" AS ")[2] for column in _JOB_COLUMNS.split(", "))
 _ATTEMPT_COLUMNS = (
     "claim, outcome, exit_code, signal, error, host, started_at, finished_at, user_seconds, system_seconds,"
-    " max_rss_kib, output_bytes, cut_bytes, tail, waited"
+    " max_rss_kib, output_bytes, cut_bytes, tail, waited, result"
 )
 _ATTEMPT_NAMES = tuple(_ATTEMPT_COLUMNS.split(", "))
 # A path, or its last part. LIKE would ignore case, and read `_` and `%` in a name as wildcards.
 _IS_PROGRAM = "program = ? OR substr(program, -length(?) - 1) = '/' || ?"
 _IS_EXECUTABLE = _IS_PROGRAM.replace("program", "executable")
 _COUNTERS = ", ".join(STATES)
+# A rest that is over; or it would last for more than a minute, since the clock was set back: a claim shortens it.
+_RESTED = f"(rests_until <= ? OR rests_until > ? + {WINDOW})"
+_HAS_HANDLED = (
+    "EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_handled WHERE jobs.queue = queues.name AND parked IS NULL"
+    " AND state = 'available' AND jobs.handler IN"
+)
+_CHAIN = """
+WITH RECURSIVE
+  earlier (id) AS (
+    SELECT escalated_from FROM jobs WHERE id = ? AND escalated_from IS NOT NULL
+    UNION ALL
+    SELECT j.escalated_from FROM earlier JOIN jobs j ON j.id = earlier.id WHERE j.escalated_from IS NOT NULL),
+  later (id) AS (
+    SELECT ?
+    UNION ALL
+    SELECT (SELECT max(j.id) FROM jobs j WHERE j.escalated_from = later.id) FROM later WHERE later.id IS NOT NULL)
+SELECT id, state, argv, handler FROM jobs
+WHERE id IN (SELECT id FROM earlier UNION ALL SELECT id FROM later WHERE id IS NOT NULL) ORDER BY id"""
+# Whether a job was handed over to one in these states, directly or by way of others.
+HAS_SUCCESSOR_IN = """EXISTS (
+WITH RECURSIVE later (id, state) AS (
+  SELECT s.id, s.state FROM jobs s WHERE s.escalated_from = jobs.id
+  UNION ALL
+  SELECT s.id, s.state FROM later JOIN jobs s ON s.escalated_from = later.id)
+SELECT 1 FROM later WHERE later.state IN"""
 
 
 def run(connection: sqlite3.Connection, read: Read[T]) -> T:
@@ -95,9 +122,19 @@ def _job(row: tuple[Any, ...], attempts: tuple[Attempt, ...] = ()) -> Job:
     found["env"] = loads(found["env"])
     found["own_env"] = tuple(loads(found["own_env"])) if found["own_env"] else ()
     found["locks"] = tuple(loads(found["locks"])) if found["locks"] else ()
-    found["on_dead"] = tuple(loads(found["on_dead"])[1:]) if found["on_dead"] else ()
+    found["on_dead"] = tuple(_step(*step) for step in loads(found["on_dead"])) if found["on_dead"] else ()
     found["meta"] = loads(found["meta"]) if found["meta"] else {}
     return Job(**found, attempts=attempts)
+
+
+def _step(after: int | None, executable: str, *argv: str) -> Step:
+    return Step(argv=argv, executable=executable, after=after)
+
+
+def chain(job_id: int) -> Read[list[Link]]:
+    """The jobs that took over from one another, this one among them, first to last; of several, the newest."""
+    rows = yield _CHAIN, (job_id, job_id)
+    return [Link(id=row[0], state=row[1], argv=tuple(loads(row[2])), handler=row[3]) for row in rows]
 
 
 def jobs(wanted: Filter) -> Read[Page]:
@@ -142,6 +179,8 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
         narrow(f"({_IS_PROGRAM} OR {_IS_EXECUTABLE})", *[wanted.program] * 6)
     for key, value in wanted.meta.items():
         narrow("EXISTS (SELECT 1 FROM json_each(jobs.meta) WHERE key = ? AND value = ?)", key, value)
+    if wanted.no_successor_in:
+        narrow(f"NOT {HAS_SUCCESSOR_IN} ({_marks(wanted.no_successor_in)}))", *wanted.no_successor_in)
     if wanted.older_than is not None:
         narrow("finished_at < ?", wanted.older_than)
     if wanted.since is not None:
@@ -155,14 +194,19 @@ def _marks(values: Iterable[object]) -> str:
 
 def queues() -> Read[list[QueueRow]]:
     """All queues with their counters."""
-    rows = yield f"SELECT name, paused, slots, barred, {_COUNTERS} FROM queues ORDER BY name", ()
+    rows = yield (
+        f"SELECT name, paused, slots, barred, starts_per_minute, rests_until, {_COUNTERS} FROM queues ORDER BY name",
+        (),
+    )
     return [
         QueueRow(
             name=row[0],
             paused=bool(row[1]),
             slots=row[2],
             barred=bool(row[3]),
-            counts=dict(zip(STATES, row[4:], strict=True)),
+            starts_per_minute=row[4],
+            rests_until=row[5],
+            counts=dict(zip(STATES, row[6:], strict=True)),
         )
         for row in rows
     ]
@@ -192,6 +236,10 @@ def running(host: str | None = None) -> Read[list[Orphan]]:
 
 def claimable(now: float, handlers: tuple[str, ...] = (), *, commands: bool = True) -> Read[bool]:
     """Whether a worker with these handlers would find something to start now (not in a paused or resting queue)."""
+    return (yield from _something_to_claim(now, handlers, commands=commands)) and not (yield from _all_rest(now))
+
+
+def _something_to_claim(now: float, handlers: tuple[str, ...], *, commands: bool) -> Read[bool]:
     if commands:
         ready = yield (
             "SELECT 1 FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0 AND ready > 0"
@@ -202,24 +250,51 @@ def claimable(now: float, handlers: tuple[str, ...] = (), *, commands: bool = Tr
             return True
     if handlers and (yield handled_queues(handlers, 1)):
         return True
+    if (yield _rested_queues(now, handlers, commands=commands)):
+        return True
     kinds = [f"jobs.handler IN ({_marks(handlers)})"] if handlers else []
     kinds += ["jobs.handler IS NULL"] if commands else []
     due = yield (
         "SELECT 1 FROM jobs INDEXED BY jobs_scheduled JOIN queues ON queues.name = jobs.queue"
         f" WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0 AND ({' OR '.join(kinds) or 'false'})"
-        " AND queues.barred = 0 AND queues.running < queues.slots AND queues.rests_until IS NULL LIMIT 1",
-        (now, *handlers),
+        " AND queues.barred = 0 AND queues.running < queues.slots"
+        f" AND (queues.rests_until IS NULL OR {_RESTED}) LIMIT 1",
+        (now, *handlers, now, now),
     )
     return bool(due)
+
+
+def _rested_queues(now: float, handlers: tuple[str, ...], *, commands: bool) -> Statement:
+    """A queue in which something could be claimed now that its rest is over."""
+    kinds = ["ready > 0"] if commands else []
+    if handlers:
+        kinds.append(f"handled > 0 AND {_HAS_HANDLED} ({_marks(handlers)}))")
+    return (
+        "SELECT 1 FROM queues INDEXED BY queues_resting WHERE rests_until IS NOT NULL"
+        f" AND {_RESTED} AND paused = 0 AND barred = 0 AND running < slots"
+        f" AND ({' OR '.join(kinds) or 'false'}) LIMIT 1",
+        (now, now, *handlers),
+    )
+
+
+def _all_rest(now: float) -> Read[bool]:
+    """Whether all queues together have used up their starts for now."""
+    until = yield from rest_of_all()
+    return until is not None and now < until <= now + WINDOW
+
+
+def rest_of_all() -> Read[float | None]:
+    """Until when nothing starts, since all queues together have used up their starts; None if they have not."""
+    rows = yield "SELECT value FROM meta WHERE name = 'rests_until'", ()
+    return rows[0][0] if rows else None
 
 
 def handled_queues(handlers: tuple[str, ...], limit: int) -> Statement:
     """The queues in which a job for one of these handlers could be claimed, in the order of their turns."""
     return (
         "SELECT name, running, turn FROM queues INDEXED BY queues_handled WHERE paused = 0 AND barred = 0"
-        " AND handled > 0 AND running < slots AND rests_until IS NULL AND EXISTS (SELECT 1 FROM jobs INDEXED BY"
-        f" jobs_handled WHERE jobs.handler IN ({_marks(handlers)}) AND jobs.queue = queues.name AND parked IS NULL"
-        " AND state = 'available') ORDER BY turn LIMIT ?",
+        f" AND handled > 0 AND running < slots AND rests_until IS NULL AND {_HAS_HANDLED} ({_marks(handlers)}))"
+        " ORDER BY turn LIMIT ?",
         (*handlers, limit),
     )
 
@@ -240,18 +315,26 @@ def unmanned() -> Read[list[str]]:
 
 
 def next_due(after: float) -> Read[float | None]:
-    """When the next scheduled job is due; None if none is."""
-    rows = yield (
+    """When the next scheduled job is due, or the next schedule, or a queue has rested; None if none is."""
+    jobs_due = yield (
         "SELECT due_at FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at > ?"
         " ORDER BY due_at LIMIT 1",
         (after,),
     )
-    return rows[0][0] if rows else None
+    schedules_due = yield (
+        "SELECT min(max(next_at, coalesce(retry_at, next_at))) FROM schedules"
+        " WHERE paused = 0 AND max(next_at, coalesce(retry_at, next_at)) > ?",
+        (after,),
+    )
+    rests = yield "SELECT rests_until FROM queues INDEXED BY queues_resting WHERE rests_until IS NOT NULL", ()
+    rest_ends = [rest_end(until, after) for until in ((yield from rest_of_all()), *(row[0] for row in rests))]
+    due = [row[0] for row in (*jobs_due, *schedules_due)]
+    return min((time for time in (*due, *rest_ends) if time is not None), default=None)
 
 
 def limits() -> Read[dict[str, int]]:
-    """The limits that are stored (parallelism, max_running), where any worker has stored them."""
-    rows = yield "SELECT name, value FROM meta WHERE name IN ('parallelism', 'max_running')", ()
+    """The limits that are stored (parallelism, max_running, starts_per_minute), where any worker has stored them."""
+    rows = yield "SELECT name, value FROM meta WHERE name IN ('parallelism', 'max_running', 'starts_per_minute')", ()
     return dict(rows)
 
 

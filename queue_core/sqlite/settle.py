@@ -6,25 +6,25 @@ has lost the lease, and somebody else's word stands.
 
 from __future__ import annotations
 
-from os.path import realpath
-
-from queue_core.fastjson import dumps, loads
+from queue_core.fastjson import loads
 from queue_core.lifecycle import decide, dependency, describe, entry_state, next_state
 from queue_core.model import Retry
-from queue_core.sqlite import locks
+from queue_core.sqlite import escalate, locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Sequence
+    from typing import Any
 
     from queue_core.jobs import Outcome, Settlement
     from queue_core.lifecycle import Decision
-    from queue_core.model import JobState
+    from queue_core.model import Condition, JobState
 
 _FENCE = "id = ? AND claim = ? AND lease_token = ? AND state = 'running'"
 _HELD_BY = (
-    f"SELECT failures, retry, retries, cancel_requested, locks, host, started_at, ready_at FROM jobs WHERE {_FENCE}"
+    "SELECT failures, retry, retries, cancel_requested, locks, host, started_at, ready_at, on_dead FROM jobs"
+    f" WHERE {_FENCE}"
 )
 _LEAVE = (
     "UPDATE jobs SET state = ?, due_at = ?, finished_at = ?, ended = ?, reason = ?, failures = failures + ?,"
@@ -35,8 +35,8 @@ _LEAVE = (
 _LATEST = "UPDATE jobs SET outcome = ?, exit_code = ?, signal = ? WHERE id = ?"
 _RECORD = (
     "INSERT INTO attempts (job, claim, outcome, exit_code, signal, error, host, started_at, finished_at,"
-    " user_seconds, system_seconds, max_rss_kib, output_bytes, cut_bytes, tail, waited)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " user_seconds, system_seconds, max_rss_kib, output_bytes, cut_bytes, tail, waited, result)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _OPEN_DEPENDENTS = (
     "SELECT d.job, d.condition FROM dependencies d INDEXED BY dependencies_open"
@@ -64,7 +64,8 @@ def _settle_one(
     row = tx.execute(_HELD_BY, fence).fetchone()
     if row is None:
         return None
-    failures, retry, retries, cancel_requested, lock_list, host, started_at, ready_at = row
+    failures, retry, retries, cancel_requested, lock_list, host, started_at, ready_at, on_dead = row
+    chain: list[list[Any]] = loads(on_dead) if on_dead else []
     backoff, base, cap, jitter = loads(retry)
     decision = decide(
         one.outcome,
@@ -74,6 +75,7 @@ def _settle_one(
         now=now,
         chance=chance,
         permanent_exit_codes=permanent,
+        escalate_after=chain[0][0] if chain else None,
     )
     _leave_running(tx, fence, decision, one.outcome, now)
     if one.outcome.kind != "never_started":
@@ -83,8 +85,8 @@ def _settle_one(
         locks.release(tx, loads(lock_list))
     if decision.state in ("succeeded", "dead", "cancelled"):
         tell_dependents(tx, one.job, decision.state, now)
-    if decision.state == "dead":
-        _escalate(tx, one.job, now)
+    if decision.state == "dead" and chain:
+        escalate.hand_over(tx, one.job, chain, now)
     return decision.state
 
 
@@ -136,23 +138,41 @@ def _record(
             outcome.cut_bytes,
             outcome.tail,
             None if ready_at is None else max(0.0, started_at - ready_at),
+            outcome.result,
         ),
     )
 
 
 def tell_dependents(tx: sqlite3.Connection, job_id: int, state: JobState, now: float) -> None:
-    """A job has ended: those that waited for it go on, wait on, or are cancelled with it (and theirs)."""
+    """A job has ended: those that waited for it go on, wait on, or are cancelled with it (and theirs).
+
+    Who waits for the success of a job that was handed over waits for its successors as well.
+    """
     ended: list[tuple[int, JobState]] = [(job_id, state)]
     while ended:
-        needed, became = ended.pop()
-        for dependent, condition in tx.execute(_OPEN_DEPENDENTS, (needed,)).fetchall():
-            verdict = dependency(condition, became)
-            if verdict == "met":
-                _meet(tx, dependent, needed, condition, now)
-            elif verdict == "never" and _abandon(
-                tx, dependent, f"job {needed}, whose {condition} it waited for, {_became(became)}", now
-            ):
-                ended.append((dependent, "cancelled"))
+        this, became = ended.pop()
+        ended += _tell(tx, this, became, ("success", "any", "failure"), now)
+        for earlier, its_state in escalate.predecessors(tx, this):
+            ended += _tell(tx, earlier, its_state, ("success",), now)
+
+
+def _tell(
+    tx: sqlite3.Connection, needed: int, became: JobState, conditions: tuple[Condition, ...], now: float
+) -> list[tuple[int, JobState]]:
+    """Tell those that wait for this job under these conditions; the ones that were cancelled for it."""
+    abandoned: list[tuple[int, JobState]] = []
+    for dependent, condition in tx.execute(_OPEN_DEPENDENTS, (needed,)).fetchall():
+        if condition not in conditions:
+            continue
+        successors = escalate.successors(tx, needed) if condition == "success" and became != "succeeded" else ()
+        verdict = dependency(condition, became, successors)
+        if verdict == "met":
+            _meet(tx, dependent, needed, condition, now)
+        elif verdict == "never" and _abandon(
+            tx, dependent, f"job {needed}, whose {condition} it waited for, {_became(became)}", now
+        ):
+            abandoned.append((dependent, "cancelled"))
+    return abandoned
 
 
 def _became(state: JobState) -> str:
@@ -190,21 +210,3 @@ def _abandon(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -> bo
 def forget_needs(tx: sqlite3.Connection, job_id: int) -> None:
     """A cancelled job waits for nobody: not when it is replayed, and it keeps nobody from being pruned."""
     tx.execute("DELETE FROM dependencies WHERE job = ? AND met = 0", (job_id,))
-
-
-_ESCALATE = """
-INSERT INTO jobs (state, queue, priority, argv, program, executable, cwd, env, own_env, timeout, retry,
-  retries, escalated_from, name, meta, caller, session, project, client, approved_at, created_at, ready_at)
-SELECT 'available', queue, priority, :argv, :program, :executable, cwd, env, own_env, timeout, retry,
-  retries, id, name, meta, caller, session, project, client, approved_at, :now, :now
-FROM jobs WHERE id = :id"""
-
-
-def _escalate(tx: sqlite3.Connection, job_id: int, now: float) -> None:
-    """A dead job that names another command in `on_dead` hands over to it: once for each death."""
-    found = tx.execute("SELECT on_dead FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
-    if found is None:
-        return
-    executable, *argv = loads(found)
-    names = {"program": realpath(executable), "executable": executable, "argv": dumps(argv)}
-    tx.execute(_ESCALATE, {"id": job_id, "now": now, **names})

@@ -10,11 +10,13 @@ from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, connect, sqlite3, t
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+    from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
+    from queue_core.figures import Counts
     from queue_core.home import Home
-    from queue_core.jobs import Filter, Job, Lease, Orphan, Page, QueueRow, Settlement, WorkerRow
+    from queue_core.jobs import Filter, Job, Lease, Link, Orphan, Page, QueueRow, ScheduleRow, Settlement, WorkerRow
     from queue_core.model import Admission, Caller, JobState, Receipt
+    from queue_core.quotas import QueueLimits, Quotas
     from queue_core.sqlite.reads import Read
     from queue_core.store import MayRun, Moved
 
@@ -92,10 +94,18 @@ class SqliteStore:
 
     # writes
 
-    def enqueue(self, admissions: Sequence[Admission], *, now: float, capacity: int, parallelism: int) -> list[Receipt]:
+    def enqueue(
+        self,
+        admissions: Sequence[Admission],
+        *,
+        now: float,
+        capacity: int,
+        parallelism: int,
+        quotas: Quotas | None = None,
+    ) -> list[Receipt]:
         from queue_core.sqlite.admit import admit
 
-        return self._writer.write(admit, admissions, now=now, capacity=capacity, parallelism=parallelism)
+        return self._writer.write(admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas)
 
     def exchange(
         self,
@@ -158,8 +168,13 @@ class SqliteStore:
     def discard(self, ids: Sequence[int], *, now: float) -> Moved:
         return self._control("discard", ids, now=now)
 
-    def pin(self, ids: Sequence[int], *, by: str | None) -> Moved:
-        return self._control("pin", ids, by=by)
+    def pin(
+        self, ids: Sequence[int], *, by: Literal["person", "automatic"], cap: int, now: float
+    ) -> tuple[Moved, list[int]]:
+        return self._control("pin", ids, by=by, cap=cap, now=now)
+
+    def unpin(self, ids: Sequence[int], *, by: Literal["person", "automatic"]) -> Moved:
+        return self._control("unpin", ids, by=by)
 
     def pause(self, queue: str | None, *, paused: bool, parallelism: int) -> list[str]:
         from queue_core.sqlite import queues
@@ -187,14 +202,14 @@ class SqliteStore:
         booted_by: str | None,
         version: str,
         now: float,
-        limits: Mapping[str, int],
-        queues: Mapping[str, int],
+        limits: Mapping[str, int | None],
+        queues: Mapping[str, QueueLimits],
         handlers: Collection[str] = (),
     ) -> None:
         from queue_core.sqlite import workers
 
         def enter(tx: sqlite3.Connection) -> None:
-            workers.configure(tx, limits, queues)
+            workers.configure(tx, limits, queues, now=now)
             workers.register(
                 tx, worker, pid=pid, host=host, keeper=keeper, booted_by=booted_by, version=version, now=now
             )
@@ -222,12 +237,58 @@ class SqliteStore:
 
         return self._writer.write(getattr(workers, verb), *args, **kwargs)
 
+    def add_schedule(self, row: ScheduleRow, *, replacing: ScheduleRow | None = None) -> bool:
+        return self._schedule("add", row, replacing=replacing)
+
+    def remove_schedules(self, rows: Sequence[ScheduleRow]) -> list[str]:
+        return self._schedule("remove", rows)
+
+    def pause_schedules(self, rows: Sequence[ScheduleRow], *, paused: bool) -> list[str]:
+        return self._schedule("pause", rows, paused=paused)
+
+    def fire_schedule(
+        self,
+        row: ScheduleRow,
+        admissions: Sequence[Admission],
+        *,
+        next_at: float | None,
+        now: float,
+        capacity: int,
+        parallelism: int,
+    ) -> list[Receipt] | None:
+        return self._schedule(
+            "fire", row, admissions, next_at=next_at, now=now, capacity=capacity, parallelism=parallelism
+        )
+
+    def trouble_schedule(self, row: ScheduleRow, why: str, *, retry_at: float) -> None:
+        self._schedule("trouble", row, why, retry_at=retry_at)
+
+    def _schedule(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+        from queue_core.sqlite import schedules
+
+        return self._writer.write(getattr(schedules, verb), *args, **kwargs)
+
     # reads
+
+    def schedules(self) -> list[ScheduleRow]:
+        from queue_core.sqlite import schedules
+
+        return self._read(schedules.every())
+
+    def due_schedules(self, now: float, *, limit: int) -> list[ScheduleRow]:
+        from queue_core.sqlite import schedules
+
+        return self._read(schedules.due(now, limit))
 
     def job(self, job_id: int) -> Job | None:
         from queue_core.sqlite import reads
 
         return self._read(reads.job(job_id))
+
+    def chain(self, job_id: int) -> list[Link]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.chain(job_id))
 
     def jobs(self, wanted: Filter) -> Page:
         from queue_core.sqlite import reads
@@ -273,6 +334,16 @@ class SqliteStore:
         from queue_core.sqlite import reads
 
         return self._read(reads.next_due(after))
+
+    def figures(self, *, since: float, until: float, queue: str | None, most_timed: int) -> Counts:
+        from queue_core.sqlite import figures
+
+        return self._read(figures.counts(since=since, until=until, queue=queue, most_timed=most_timed))
+
+    def rest_of_all(self) -> float | None:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.rest_of_all())
 
     def limits(self) -> dict[str, int]:
         from queue_core.sqlite import reads

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.sqlite import locks, reads
+from queue_core.settings import Settings
+from queue_core.sqlite import locks, quotas, reads
 from queue_core.sqlite.queues import ensure
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from queue_core.jobs import Orphan
+    from queue_core.quotas import QueueLimits
 
 
 def register(
@@ -82,15 +84,24 @@ def leave_if_idle(tx: sqlite3.Connection, worker: str, *, now: float, handlers: 
     return True
 
 
-def configure(tx: sqlite3.Connection, limits: Mapping[str, int], queues: Mapping[str, int]) -> None:
-    """Store limits that hold over all processes: parallelism, max_running, and single queues' own."""
-    for name, value in limits.items():
-        tx.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+def configure(
+    tx: sqlite3.Connection, limits: Mapping[str, int | None], queues: Mapping[str, QueueLimits], *, now: float
+) -> None:
+    """Store limits that hold over all processes: parallelism, max_running, starts, and single queues' own."""
+    for name in ("parallelism", "max_running"):
+        if name in limits:
+            value = (name, limits[name])
+            tx.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", value)
     if "parallelism" in limits:
         tx.execute("UPDATE queues SET slots = ?, own_slots = 0", (limits["parallelism"],))
-    for queue, slots in queues.items():
-        ensure(tx, queue, slots)
-        tx.execute("UPDATE queues SET slots = ?, own_slots = 1 WHERE name = ?", (slots, queue))
+    if "starts_per_minute" in limits:
+        quotas.set_limit_of_all(tx, limits["starts_per_minute"])
+    for queue, own in queues.items():
+        ensure(tx, queue, own.parallelism or Settings.parallelism)
+        if own.parallelism is not None:
+            tx.execute("UPDATE queues SET slots = ?, own_slots = 1 WHERE name = ?", (own.parallelism, queue))
+        tx.execute("UPDATE queues SET starts_per_minute = ? WHERE name = ?", (own.starts_per_minute, queue))
+    quotas.apply_limits(tx, now)
 
 
 def limit(tx: sqlite3.Connection, name: str, default: int) -> int:

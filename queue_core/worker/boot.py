@@ -9,10 +9,10 @@ import sys
 from typing import TYPE_CHECKING, ClassVar
 
 import anyio
-import anyio.to_thread
 
 from queue_core import changes
 from queue_core.errors import QueueError, WorkerError
+from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,9 +150,10 @@ class Booter:
         try:
             while True:
                 bell.clear()
-                if await anyio.to_thread.run_sync(self._is_needed):
+                begun = self._queue.clock()
+                if await on_thread(self._is_needed):
                     self._booted.append(await self._boot())
-                with anyio.move_on_after(await anyio.to_thread.run_sync(self._until_due)):
+                with anyio.move_on_after(await on_thread(self._until_due, begun)):
                     await anyio.wait_readable(bell)
         finally:
             bell.close()
@@ -164,7 +165,7 @@ class Booter:
 
     async def _boot(self) -> Booted:
         # Not abandoned when the server is told to leave: what has been started must not lose its pipe unseen.
-        booted = await anyio.to_thread.run_sync(lambda: boot(self._queue.environ, booted_by=self._booted_by))
+        booted = await on_thread(lambda: boot(self._queue.environ, booted_by=self._booted_by))
         log.info("booted a worker (pid %d): there is a backlog", booted.pid)
         return booted
 
@@ -179,7 +180,7 @@ class Booter:
             self._failures = 0
         return not self._queue.live_workers(claiming=True) and self._queue.has_backlog()
 
-    def _until_due(self) -> float:
-        now = self._queue.clock()
-        due = self._queue.store.next_due(now)
-        return POLL if due is None else min(POLL, max(0.01, due - now))
+    def _until_due(self, begun: float) -> float:
+        """Seconds until something is due that was not when the look began: nothing falls between the two."""
+        due = self._queue.store.next_due(begun)
+        return POLL if due is None else min(POLL, max(0.01, due - self._queue.clock()))

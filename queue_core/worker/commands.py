@@ -12,8 +12,6 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
-
 from queue_core import outcomes
 from queue_core.errors import QueueError
 from queue_core.jobs import Settlement
@@ -22,6 +20,7 @@ from queue_core.keeper import records
 from queue_core.worker.link import KeeperLink
 from queue_core.worker.requests import spawn_request
 from queue_core.worker.strays import Strays
+from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -40,13 +39,15 @@ FAREWELL = 2.0  # seconds that a leaving worker waits for a keeper with nothing 
 class Commands:
     """Every claim that is this worker's, from its lease to its end. `wake` is called when one has ended."""
 
-    def __init__(self, queue: Queue, *, wake: Callable[[], None], refused: Callable[[], None]) -> None:
+    def __init__(
+        self, queue: Queue, ended: list[Settlement], *, wake: Callable[[], None], refused: Callable[[], None]
+    ) -> None:
         self._queue = queue
         self._environ = dict(queue.environ)  # as it is now: `os.environ` decodes anew at every look
         self._wake = wake
         self._refused = refused  # called when a command could not be started through no fault of its own
         self._leases: dict[Claim, str] = {}  # with their lease tokens
-        self._ended: list[Settlement] = []
+        self._ended = ended  # where the ends go
         self._strays = Strays(queue, self._leases)
         self._own: KeeperLink | None = None
         self._keepers: dict[int, str] = {}  # the folders of the keepers that this process started, by pid
@@ -72,25 +73,15 @@ class Commands:
         return self._strays.patience()
 
     def waited_for(self, *, alone: bool) -> bool:
-        """Whether anything has still to end or to be settled; `alone`: what has no keeper any more counts too."""
-        return bool(self._ended or (self._leases.keys() - (set[Any]() if alone else self._strays.alone)))
-
-    def take_ended(self) -> list[Settlement]:
-        """What has ended since it was last asked: the caller's to settle."""
-        ended, self._ended = self._ended, []
-        return ended
-
-    def put_back(self, ended: Sequence[Settlement]) -> None:
-        """They could not be settled: they stand at the front again."""
-        self._ended = [*ended, *self._ended]
+        """Whether anything has still to end; `alone`: what has no keeper any more counts too."""
+        return bool(self._leases.keys() - (set[Any]() if alone else self._strays.alone))
 
     # keepers
 
-    async def open(self, tasks: TaskGroup) -> None:
-        """Begin, with a keeper of its own. KeeperError if it does not start."""
+    def open(self, tasks: TaskGroup) -> None:
+        """Begin. A keeper there is once `renew_keeper` was called."""
         self._tasks = tasks
         self._strays.begin(tasks, self._attend_to)
-        await self.renew_keeper()
 
     async def renew_keeper(self) -> None:
         """Start a keeper unless there is one. KeeperError if it does not start."""
@@ -100,7 +91,7 @@ class Commands:
             log.warning("the keeper %s is gone; starting another", self._own.keeper)
         keeper = os.urandom(6).hex()
         folder = self._queue.home.keeper(keeper)
-        started = await anyio.to_thread.run_sync(keeper_boot.start, folder)
+        started = await on_thread(keeper_boot.start, folder)
         self._keepers[started.pid] = folder
         self._own = await KeeperLink.over(keeper, started.socket)
         self._attend_to(self._own)
@@ -118,7 +109,7 @@ class Commands:
             if self._leases:
                 _has_exited(pid)
                 continue
-            if await anyio.to_thread.run_sync(_exits_within, pid, FAREWELL):
+            if await on_thread(_exits_within, pid, FAREWELL):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _attend_to(self, link: KeeperLink) -> None:
@@ -161,8 +152,7 @@ class Commands:
 
     def recall(self, mine: Iterable[Orphan]) -> None:
         """What the store holds for this worker's: claims that are missing here came with an answer that was lost."""
-        ended = {(one.job, one.claim) for one in self._ended}
-        self.adopt(one for one in mine if (one.job, one.claim) not in self._leases.keys() | ended)
+        self.adopt(one for one in mine if (one.job, one.claim) not in self._leases)
 
     # ends
 

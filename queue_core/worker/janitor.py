@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-import anyio.to_thread
 
-from queue_core import spool
+from queue_core import safekeeping, spool
 from queue_core.errors import QueueError
+from queue_core.jobs import Filter
 from queue_core.keeper import protocol
 from queue_core.liveness import forget_worker, worker_lives
+from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,23 +28,28 @@ log = logging.getLogger("runq.janitor")
 T = TypeVar("T")
 
 ROUND = 5.0  # seconds between looks at what dead workers left
+BACKUP_RETRY = 300.0  # seconds after a backup that failed
+SNAPSHOT_REST = 100  # times as long as a snapshot took: that much later at the earliest comes the next
 PRUNE_EVERY = 3600.0  # seconds, counted over all workers: many live for a minute only
 
 
 class Janitor:
-    """Recovers, ingests, prunes. Several of them, one a worker, do no harm to each other."""
+    """Recovers, ingests, prunes, backs up. Several of them, one a worker, do no harm to each other."""
 
     def __init__(self, queue: Queue, adopt: Callable[[Sequence[Orphan]], None]) -> None:
         self._queue = queue
         self._adopt = adopt
         self._seen_dead: set[str] = set()  # keepers, in the last round
+        self._backups_from = self._snapshots_from = 0.0  # monotonic: none before
 
     async def run(self) -> None:
         """Make a round every few seconds, until cancelled."""
+        await _attempt(self._back_up_if_due)  # at once: many workers live for less than a round
         while True:
             await anyio.sleep(ROUND)
             await self.round()
             await _attempt(self._prune_if_due)
+            await _attempt(self._back_up_if_due)
 
     async def round(self) -> None:
         """One round; what fails now is tried again in the next, and keeps nothing else from being done."""
@@ -65,6 +72,30 @@ class Janitor:
         os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         os.utime(stamp, (now, now))  # first, so that of several workers one prunes
         log.info("pruned %d jobs", self._queue.prune())
+
+    def _back_up_if_due(self) -> None:
+        """Take the backups that are due; `runq health` tells of one that failed, until one has not."""
+        queue, began = self._queue, time.monotonic()
+        if began < self._backups_from:
+            return
+        snapshots = began >= self._snapshots_from
+        try:
+            taken = safekeeping.take_due(
+                queue.home, queue.settings, queue.clock(), self._completions, snapshots=snapshots
+            )
+        except (QueueError, OSError) as error:
+            self._backups_from = time.monotonic() + BACKUP_RETRY
+            safekeeping.note_failure(queue.home, str(error))
+            raise
+        if taken:
+            safekeeping.note_failure(queue.home, None)
+            log.info("backed up: %s", ", ".join(one.backup.name for one in taken))
+        if any(one.backup.kind == "snapshot" for one in taken):
+            self._snapshots_from = time.monotonic() + SNAPSHOT_REST * (time.monotonic() - began)
+
+    def _completions(self) -> int:
+        """How many jobs have ended, ever: what cursors over completions are."""
+        return self._queue.store.jobs(Filter(limit=1)).cursor
 
     def _forget_dead_workers(self) -> None:
         """Rows of workers that are gone and whose claims are all settled or taken over."""
@@ -94,7 +125,7 @@ class Janitor:
 async def _attempt(step: Callable[[], T]) -> T | None:
     """Do a step that may block; None, and a line in the log, when it fails."""
     try:
-        return await anyio.to_thread.run_sync(step)
+        return await on_thread(step)
     except (QueueError, OSError) as error:
         log.warning("%s", error)
         return None

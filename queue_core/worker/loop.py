@@ -9,20 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.to_thread
 
 from queue_core import changes
 from queue_core.errors import KeeperError, QueueError, StoreBusy, StoreFull
 from queue_core.judge import Judge
 from queue_core.liveness import LifeLock, asked_to_leave
-from queue_core.value import Frozen
 from queue_core.version import VERSION
-from queue_core.worker.commands import Commands
+from queue_core.worker.claims import Claims
 from queue_core.worker.groups import task_group
 from queue_core.worker.janitor import Janitor
+from queue_core.worker.options import Options, Settled
+from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from queue_core.keeper.protocol import Claim
     from queue_core.model import JobState
     from queue_core.service import Queue
-
-    Mode = Literal["work", "finish", "drain", "stop"]
+    from queue_core.worker.options import Mode
 
 log = logging.getLogger("runq.worker")
 
@@ -42,22 +41,6 @@ POLL = 5.0  # seconds: behind the bell, for what nobody rang for
 MOST_AT_ONCE = 64  # a worker's own cap, where none is given; the queues' limits are what counts
 STORE_PAUSE = 0.5  # seconds after the store could not be written to
 REFUSED_PAUSE = 5.0  # seconds without claims after the keeper could not start one (a full disk)
-
-
-class Options(Frozen):
-    """What kind of worker this is."""
-
-    parallelism: int | None = None  # this worker's own cap
-    until_empty: bool = False  # leave when nothing is claimable or running, wait for no backoff
-    booted_by: str | None = None  # the server that booted it: then it leaves when idle, or as its session ends
-
-
-class Settled(Frozen):
-    """One attempt's end, for whoever watches the worker (the progress bar, the tests)."""
-
-    job: int
-    outcome: str
-    state: str | None
 
 
 class Worker:
@@ -78,12 +61,13 @@ class Worker:
         self.on_settled = on_settled
         self._on_ready = on_ready
         self._wake = anyio.Event()
-        self._commands = Commands(queue, wake=self.wake, refused=self._pause_claims)
+        self._jobs = Claims(queue, commands=self.options.commands, wake=self.wake, refused=self._pause_claims)
         self._found: Sequence[Orphan] = ()  # what dead workers left, to be taken over
         self._claims_from = 0.0  # monotonic: no claims before
         self._idle_since = time.monotonic()
         self._due: float | None = None  # when the next scheduled job is due
         self._look_around = True  # something was rung for: cancellations, due times
+        self._more_is_due = False  # schedules had more than a batch
         self._trouble = ""  # what the store said last, so that it is logged once
         self._bell: changes.Bell | None = None
         self._registered = False
@@ -106,8 +90,8 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """How many commands are this worker's now."""
-        return len(self._commands)
+        """How many jobs are this worker's now."""
+        return len(self._jobs)
 
     @property
     def _claims(self) -> bool:
@@ -128,7 +112,7 @@ class Worker:
                 await self._leave(life)
 
     async def _come_up(self, tasks: TaskGroup) -> None:
-        await self._commands.open(tasks)
+        await self._jobs.open(tasks)
         self._bell = changes.Bell(self.queue.home, "work")
         tasks.start_soon(self._listen, self._bell)
         await self._register()
@@ -140,31 +124,46 @@ class Worker:
     async def _register(self) -> None:
         queue, chosen = self.queue, self.queue.settings
         alone = not queue.live_workers(claiming=True)
-        names = [name for name in ("parallelism", "max_running") if alone or name in chosen.explicit]
+        shared = ("parallelism", "max_running", "starts_per_minute")
+        names = [name for name in shared if alone or name in chosen.explicit]
         await self._in_store(
             queue.store.register,
             self.id,
             pid=os.getpid(),
             host=queue.host,
-            keeper=self._commands.keeper,
+            keeper=self._jobs.keeper,
             booted_by=self.options.booted_by,
             version=VERSION,
             now=queue.clock(),
             limits={name: getattr(chosen, name) for name in names},
             queues=dict(chosen.queues),
+            handlers=self._jobs.handlers,
         )
         self._registered = True
-        log.info("worker %s up (pid %d, keeper %s)", self.id, os.getpid(), self._commands.keeper)
+        log.info("worker %s up (pid %d, keeper %s)", self.id, os.getpid(), self._jobs.keeper)
 
     async def _leave(self, life: LifeLock) -> None:
         if self._bell:
             self._bell.close()
+        await self._settle_what_was_torn_off()
         if self._registered:
             await self._deregister()
+        if self._jobs.left_behind:  # functions that do not stop: until the process ends, nobody may run their jobs
+            log.warning("worker %s leaves with %d functions still running", self.id, self.running)
+            return
         life.release()
         changes.ring(self.queue.home, "work", "watch")
-        await self._commands.dismiss()
+        await self._jobs.dismiss()
         log.info("worker %s left", self.id)
+
+    async def _settle_what_was_torn_off(self) -> None:
+        """Functions that ended with the event loop around them: nobody else could tell how."""
+        ended = self._jobs.take_ended()
+        if ended:
+            try:
+                await self._in_store(self._settle_and_claim, ended, 0)
+            except QueueError as error:
+                log.warning("%d jobs count as lost: %s", len(ended), error)
 
     async def _deregister(self) -> None:
         try:
@@ -200,27 +199,41 @@ class Worker:
 
     async def _turn(self) -> None:
         """One exchange with the store, and whatever else is asked of this worker."""
+        begun = self.queue.clock()
         if self._claims:
             await self._take_over()
             await self._renew_keeper()
+            await self._fire_schedules()
         elif not self._stopped_claiming:
             await self._stop_claiming()
-        ended = self._commands.take_ended()
+        ended = self._jobs.take_ended()
         want = self._want()
         if ended or want:
             await self._exchange(ended, want)
-        if self._look_around or self._commands.to_look_at or self.mode == "stop":
-            await self._follow_requests()
+        if self._look_around or self._jobs.to_look_at or self.mode == "stop":
+            await self._follow_requests(begun)
+
+    async def _fire_schedules(self) -> None:
+        """Queue what schedules have due, a batch a turn."""
+        self._look_around |= self._more_is_due or (self._due is not None and self._due <= self.queue.clock())
+        if self._look_around:
+            self._more_is_due = await self._in_store(self.queue.schedules.fire_due)
+        if self._more_is_due:
+            self.wake()
 
     def _want(self) -> int:
-        if not self._claims or not self._commands.keeper or time.monotonic() < self._claims_from:
+        if not self._claims or not (self._can_run_commands or self._jobs.handlers):
             return 0
-        return max(0, (self.options.parallelism or MOST_AT_ONCE) - len(self._commands))
+        return max(0, (self.options.parallelism or MOST_AT_ONCE) - self.running)
+
+    @property
+    def _can_run_commands(self) -> bool:
+        return bool(self.options.commands and self._jobs.keeper) and time.monotonic() >= self._claims_from
 
     async def _renew_keeper(self) -> None:
         """Without a keeper nothing is claimed, but what has ended can be settled."""
         try:
-            await self._commands.renew_keeper()
+            await self._jobs.renew_keeper()
         except KeeperError as error:
             log.warning("%s", error)
             self._pause_claims()
@@ -233,11 +246,13 @@ class Worker:
         try:
             states, leases = await self._in_store(self._settle_and_claim, ended, want)
         except QueueError:
-            self._commands.put_back(ended)
+            self._jobs.put_back(ended)
             raise
-        self._commands.start(leases)
+        self._jobs.start(leases)
         if ended or leases:
             self._idle_since = time.monotonic()
+        if leases and self.queue.settings.limits_starts:
+            self._look_around = True  # a queue may have begun to rest: until when?
         for one, state in zip(ended, states, strict=True):
             self._report(one, state)
         if ended:
@@ -250,15 +265,17 @@ class Worker:
         return queue.store.exchange(
             ended,
             worker=self.id,
-            keeper=self._commands.keeper,
+            keeper=self._jobs.keeper,
             host=queue.host,
             want=want,
             max_running=queue.store.limits().get("max_running", queue.settings.max_running),
             now=queue.clock(),
-            tokens=_token,
+            tokens=lambda: os.urandom(12).hex(),
             chance=queue.chance,
             permanent_exit_codes=queue.settings.permanent_exit_codes,
             may_run=Judge(queue.home, queue.settings).job,
+            handlers=self._jobs.handlers,
+            commands=self._can_run_commands,
         )
 
     def _report(self, one: Settlement, state: JobState | None) -> None:
@@ -270,23 +287,26 @@ class Worker:
         self._look_around = self._look_around or state == "scheduled"
         self.on_settled(Settled(job=one.job, outcome=one.outcome.kind, state=state))
 
-    async def _follow_requests(self) -> None:
-        """Cancel what somebody wants cancelled, end what the mode says; see to what was left behind."""
+    async def _follow_requests(self, begun: float) -> None:
+        """Cancel what somebody wants cancelled, end what the mode says; see to what was left behind.
+
+        The next due time is asked for from the turn's beginning on: nothing falls between it and the claim.
+        """
         self._look_around = False
-        self._due = await self._in_store(self.queue.store.next_due, self.queue.clock())
+        self._due = await self._in_store(self.queue.store.next_due, begun)
         cancelled = await self._cancelled()
         if asked := asked_to_leave(self.queue.home, self.id):
             self.change_mode(asked)
-        await self._commands.look(cancelled)
-        self._commands.end(cancelled, "cancelled")
+        await self._jobs.look(cancelled)
+        self._jobs.end(cancelled, "cancelled")
         if self.mode == "stop":
-            self._commands.end_all("interrupted")
+            self._jobs.end_all("interrupted")
 
     async def _cancelled(self) -> list[Claim]:
         """This worker's claims that are to be cancelled, as the store holds them."""
         running = await self._in_store(self.queue.store.running, self.queue.host)
         mine = [one for one in running if one.worker == self.id]
-        self._commands.recall(mine)
+        self._jobs.recall(mine)
         return [(one.job, one.claim) for one in mine if one.cancel_requested]
 
     # what dead workers left
@@ -298,9 +318,9 @@ class Worker:
     async def _take_over(self) -> None:
         """Make dead workers' claims this one's: those that no other worker was quicker to take."""
         found, self._found = self._found, ()
-        if found:
+        if found and self.options.commands:
             taken = set(await self._in_store(self.queue.store.take_over, found, self.id))
-            self._commands.adopt(one for one in found if (one.job, one.claim) in taken)
+            self._jobs.adopt(one for one in found if (one.job, one.claim) in taken)
             self._look_around = True
 
     # leaving
@@ -312,13 +332,18 @@ class Worker:
         changes.ring(self.queue.home, "work", "watch")
 
     async def _may_leave(self) -> bool:
-        if self._wake.is_set() or self._commands.waited_for(alone=self.mode != "stop"):
+        if self._wake.is_set() or self._jobs.waited_for(alone=self.mode != "stop"):
             return False
         if not self._claims:
             return True
         idle = time.monotonic() - self._idle_since
         if self.options.until_empty:
-            return not await self._in_store(self.queue.store.claimable, self.queue.clock())
+            return not await self._in_store(
+                self.queue.store.claimable,
+                self.queue.clock(),
+                handlers=self._jobs.handlers,
+                commands=self.options.commands,
+            )
         if self.mode == "drain":
             return idle >= self.queue.settings.linger and await self._deregister_if_idle()
         if self.options.booted_by is None or idle < self.queue.settings.idle:
@@ -327,13 +352,15 @@ class Worker:
 
     async def _deregister_if_idle(self) -> bool:
         """Leaves in the very transaction that proves that nothing is claimable."""
-        left = await self._in_store(self.queue.store.leave_if_idle, self.id, now=self.queue.clock())
+        left = await self._in_store(
+            self.queue.store.leave_if_idle, self.id, now=self.queue.clock(), handlers=self._jobs.handlers
+        )
         self._registered = not left
         return left
 
     def _patience(self) -> float:
         """Seconds until something is due by itself."""
-        waits = [POLL, self._commands.patience]
+        waits = [POLL, self._jobs.patience]
         if self._due is not None:
             waits.append(self._due - self.queue.clock())
         for until in (self._claims_from, self._idle_since + self._idle_allowance()):
@@ -349,7 +376,7 @@ class Worker:
 
     async def _in_store(self, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The store blocks; the loop must not."""
-        return await anyio.to_thread.run_sync(lambda: verb(*args, **kwargs))
+        return await on_thread(lambda: verb(*args, **kwargs))
 
     async def _listen(self, bell: changes.Bell) -> None:
         while True:
@@ -357,7 +384,3 @@ class Worker:
             bell.clear()
             self._look_around = True
             self.wake()
-
-
-def _token() -> str:
-    return os.urandom(12).hex()

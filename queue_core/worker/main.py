@@ -14,10 +14,11 @@ from queue_core.errors import QueueError
 from queue_core.logs import log_to_home
 from queue_core.service import Queue
 from queue_core.worker.groups import task_group
-from queue_core.worker.loop import Options, Worker
+from queue_core.worker.loop import Worker
+from queue_core.worker.options import Options
 
 if TYPE_CHECKING:
-    from queue_core.worker.loop import Mode
+    from queue_core.worker.options import Mode
 
 READY = b"ready\n"
 

@@ -26,6 +26,8 @@ def spawn_request(lease: Lease, home: Home, settings: Settings, worker_env: Mapp
         "RUNQ_PROGRESS": run_dir + "/progress",
         "PWD": lease.cwd,
     }
+    if lease.escalated_from is not None:
+        own["RUNQ_ESCALATED_FROM"] = str(lease.escalated_from)
     env = for_command(worker_env, lease.env, caller=lease.caller, pass_env=settings.pass_env, own=own)
     return {
         "job": lease.job,

@@ -18,6 +18,7 @@ from queue_core.errors import KeeperError
 from queue_core.keeper import protocol, records, verdict
 from queue_core.stopping import end_alone
 from queue_core.worker.link import KeeperLink
+from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -90,7 +91,7 @@ class Strays:
     async def _look_at(self, claim: Claim, keeper: str, end: End) -> str | None:
         run_dir = self._queue.home.run(*claim)
         try:
-            what, record = await anyio.to_thread.run_sync(verdict.look, run_dir, self._queue.home.keeper(keeper))
+            what, record = await on_thread(verdict.look, run_dir, self._queue.home.keeper(keeper))
         except OSError as error:
             log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
             return None
@@ -104,7 +105,7 @@ class Strays:
     async def _look_at_promised(self, claim: Claim, end: End) -> None:
         run_dir = self._queue.home.run(*claim)
         try:
-            record = await anyio.to_thread.run_sync(records.read, run_dir)
+            record = await on_thread(records.read, run_dir)
         except OSError as error:
             log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
             return
@@ -123,7 +124,7 @@ class Strays:
     async def _ask(self, keeper: str, claims: list[Claim]) -> None:
         """Connect to a living keeper and watch; one that cannot be reached is asked again later."""
         try:
-            connection = await anyio.to_thread.run_sync(protocol.connect, self._queue.home.keeper(keeper), 1.0)
+            connection = await on_thread(protocol.connect, self._queue.home.keeper(keeper), 1.0)
         except KeeperError:
             return
         link = await KeeperLink.over(keeper, connection)

@@ -70,7 +70,7 @@ def test_a_job_of_any_kind_can_be_added_from_the_bundle(copy: str, tmp_path) -> 
     add(copy, str(tmp_path))
     code = "import sys; sys.argv[0] = 'runq'; from queue_core.launch import main; sys.exit(main())"
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RUNQ_HOME": f"{tmp_path}/queue", "PYTHONPATH": copy}
-    options = ["--at", "2030-01-01T00:00", "--lock", "gpu=2", "--on-dead", '["true"]', "--after", "1", "--json"]
+    options = ["--at", "2030-01-01T00:00", "--lock", "gpu=2", "--on-dead", '["false"]', "--after", "1", "--json"]
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, "add", *options, "--", "true"],
         env=env,

@@ -66,7 +66,11 @@ def test_all_that_the_filters_leave_are_retried(three: Cli):
 def test_a_dry_run_changes_nothing(looked_at: Cli):
     for verb in ("retry", "discard"):
         ran = looked_at.ok("dead", verb, "--all", "--program", "sh", "--dry-run", "--json")
-        assert ran.json == {"jobs": [{"id": 1, "state": "dead"}, {"id": 2, "state": "dead"}], "dry_run": True}
+        assert ran.json == {
+            "jobs": [{"id": 1, "state": "dead"}, {"id": 2, "state": "dead"}],
+            "dry_run": True,
+            "left_out": 0,
+        }
     assert list(looked_at.states().values()).count("dead") == 3
 
 
@@ -81,7 +85,7 @@ def test_discarding_gives_up_the_job_and_what_waits_for_it(three: Cli):
 
 def test_none_that_is_meant_is_no_error(cli: Cli):
     assert cli.ok("dead", "retry", "--all").out == ""
-    assert cli.ok("dead", "discard", "--all", "--json").json == {"jobs": [], "dry_run": False}
+    assert cli.ok("dead", "discard", "--all", "--json").json == {"jobs": [], "dry_run": False, "left_out": 0}
 
 
 BAD = {

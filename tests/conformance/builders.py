@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from queue_core.jobs import Filter, Outcome, Settlement
-from queue_core.model import STATES, Admission, NewJob, Origin, Retry
+from queue_core.model import STATES, Admission, NewJob, Origin, Retry, Step
+from queue_core.quotas import QueueLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from queue_core.jobs import Job, Lease
     from queue_core.model import Receipt
+    from queue_core.quotas import Quotas
     from queue_core.store import MayRun, Store
 
 START = 1_800_000_000.0
@@ -28,8 +30,9 @@ _ADMISSION_FIELDS = frozenset(
         "retry",
         "due_at",
         "held",
-        "on_dead_program",
+        "on_dead",
         "escalated_from",
+        "schedule",
         "spool_id",
     ]
 )
@@ -38,7 +41,8 @@ _ADMISSION_FIELDS = frozenset(
 def admission(*argv: str, caller: str = "person", retries: int = 0, base: float = 10.0, **fields: Any) -> Admission:
     """A job that passed every check; `fields` are an Admission's own, the rest a NewJob's."""
     chosen = {name: fields.pop(name) for name in list(fields) if name in _ADMISSION_FIELDS}
-    job = NewJob(argv=argv or ("true",), **fields)
+    steps = tuple(step if isinstance(step, Step) else step_of(*step) for step in chosen.pop("on_dead", ()))
+    job = NewJob(argv=argv or (() if "handler" in fields else ("true",)), **fields)
     defaults: dict[str, Any] = {
         "origin": Origin(caller=caller),  # pyright: ignore[reportArgumentType]
         "program": "/bin/true",
@@ -47,9 +51,14 @@ def admission(*argv: str, caller: str = "person", retries: int = 0, base: float 
         "env": dict(job.env),
         "retry": Retry(retries=retries, backoff="exponential", base=base, cap=3600.0),
         "timeout": job.timeout,
-        "on_dead_program": "/bin/echo" if job.on_dead else None,
+        "on_dead": steps,
     }
     return Admission(job=job, **{**defaults, **chosen})
+
+
+def step_of(*argv: str, after: int | None = None) -> Step:
+    """A step of a chain of escalation."""
+    return Step(argv=argv, executable="/bin/echo", after=after)
 
 
 def exited(code: int = 0, **more: Any) -> Outcome:
@@ -71,8 +80,10 @@ class Bench:
 
     # putting in
 
-    def submit(self, *admissions: Admission, capacity: int = PLENTY, parallelism: int = 100) -> list[Receipt]:
-        return self.store.enqueue(admissions, now=self.now, capacity=capacity, parallelism=parallelism)
+    def submit(
+        self, *admissions: Admission, capacity: int = PLENTY, parallelism: int = 100, quotas: Quotas | None = None
+    ) -> list[Receipt]:
+        return self.store.enqueue(admissions, now=self.now, capacity=capacity, parallelism=parallelism, quotas=quotas)
 
     def receipt(self, *argv: str, parallelism: int = 100, **fields: Any) -> Receipt:
         return self.submit(admission(*argv, **fields), parallelism=parallelism)[0]
@@ -80,19 +91,30 @@ class Bench:
     def add(self, *argv: str, **fields: Any) -> int:
         return self.receipt(*argv, **fields).id
 
-    def configure(self, *, queues: Mapping[str, int] | None = None, **limits: int) -> None:
-        """Store limits as a worker does when it enters."""
-        self._register("configurer", limits, queues or {})
+    def configure(self, *, queues: Mapping[str, int | QueueLimits] | None = None, **limits: int | None) -> None:
+        """Store limits as a worker does when it enters; a number is a queue's parallelism."""
+        own = {
+            name: QueueLimits(parallelism=given) if isinstance(given, int) else given
+            for name, given in (queues or {}).items()
+        }
+        self._register("configurer", limits, own)
         self.store.deregister("configurer")
 
     # running
 
-    def enter(self, worker: str, host: str = "here") -> None:
+    def enter(self, worker: str, host: str = "here", handlers: Sequence[str] = ()) -> None:
         if worker not in self._entered:
-            self._register(worker, {}, {}, host)
+            self._register(worker, {}, {}, host, handlers)
             self._entered.add(worker)
 
-    def _register(self, worker: str, limits: Mapping[str, int], queues: Mapping[str, int], host: str = "here") -> None:
+    def _register(
+        self,
+        worker: str,
+        limits: Mapping[str, int | None],
+        queues: Mapping[str, QueueLimits],
+        host: str = "here",
+        handlers: Sequence[str] = (),
+    ) -> None:
         self.store.register(
             worker,
             pid=1,
@@ -103,6 +125,7 @@ class Bench:
             now=self.now,
             limits=limits,
             queues=queues,
+            handlers=handlers,
         )
 
     def exchange(
@@ -113,8 +136,10 @@ class Bench:
         host: str = "here",
         max_running: int = 1000,
         may_run: MayRun | None = None,
+        handlers: Sequence[str] = (),
+        commands: bool = True,
     ) -> tuple[list[str | None], list[Lease]]:
-        self.enter(worker, host)
+        self.enter(worker, host, handlers)
         states, leases = self.store.exchange(
             settlements,
             worker=worker,
@@ -126,6 +151,8 @@ class Bench:
             tokens=lambda: f"token-{next(self._tokens)}",
             chance=lambda: 0.0,
             may_run=may_run,
+            handlers=handlers,
+            commands=commands,
         )
         return list(states), leases
 
@@ -180,6 +207,15 @@ class Bench:
 
     def resume(self, queue: str | None = "default") -> list[str]:
         return self.pause(queue, paused=False)
+
+    def pin(
+        self, *ids: int, by: Literal["person", "automatic"] = "person", cap: int = 8
+    ) -> tuple[list[tuple[int, str]], list[int]]:
+        moved, gave_way = self.store.pin(ids, by=by, cap=cap, now=self.now)
+        return list(moved), gave_way
+
+    def unpin(self, *ids: int, by: Literal["person", "automatic"] = "person") -> list[tuple[int, str]]:
+        return list(self.store.unpin(ids, by=by))
 
     def prune(self, older_than: float = 0.0, limit: int = 1000) -> list[int]:
         """Prune what ended more than so many seconds ago; the ids that went."""

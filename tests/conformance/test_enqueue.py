@@ -30,7 +30,7 @@ def test_every_field_of_a_job_comes_back_as_it_was_put_in(bench: Bench) -> None:
         "name": "nightly",
         "env": {"A": "1", "B": UNDECODABLE},
         "meta": {"ticket": "7", "ü": "ß"},
-        "on_dead": ("echo", "dead"),
+        "on_dead": (("echo", "dead"), ("true",)),
         "stdin_path": "/etc/hostname",
         "due_at": START + 60,
         "escalated_from": 3,
@@ -42,7 +42,7 @@ def test_every_field_of_a_job_comes_back_as_it_was_put_in(bench: Bench) -> None:
     assert job.env == given["env"]
     assert job.meta == given["meta"]
     assert job.locks == ("gpu", "disk")
-    assert job.on_dead == ("echo", "dead")
+    assert [step.argv for step in job.on_dead] == [("echo", "dead"), ("true",)]
     same = ["queue", "priority", "sequential", "timeout", "retries", "name", "stdin_path", "due_at", "escalated_from"]
     assert {name: getattr(job, name) for name in same} == {name: given[name] for name in same}
     assert (job.unique_key, job.caller, job.session, job.project) == ("key", "hook", "s1", "/p")

@@ -67,7 +67,7 @@ class Chaos:
             "later": {"due_at": self.bench.now + 20},
             "held": {"held": "ask"},
             "unique": {"unique": "key"},
-            "hand over": {"on_dead": ("echo",), "sequential": True},
+            "hand over": {"on_dead": (("echo",),), "sequential": True},
         }
         more = fields.get(how, {})
         self.jobs.append(self.bench.add(queue=queue, retries=1, parallelism=2, locks=(("gpu", 2),), **more))
@@ -104,7 +104,7 @@ class Chaos:
         self.bench.pause(queue, paused=paused)
 
     def _pin(self, which: int, pinned: bool) -> None:
-        self.bench.store.pin([self.pick(which)], by="person" if pinned else None)
+        (self.bench.pin if pinned else self.bench.unpin)(self.pick(which))
 
     def _prune(self, older_than: float) -> None:
         self.bench.prune(older_than)

@@ -66,17 +66,17 @@ class TestCount:
 class TestSpared:
     def test_pinned_jobs_stay_until_the_pin_is_taken_off(self, bench: Bench) -> None:
         pinned, other = bench.added_and_run(), bench.added_and_run()
-        assert bench.store.pin([pinned], by="person") == [(pinned, "succeeded")]
+        assert bench.pin(pinned) == ([(pinned, "succeeded")], [])
         assert bench.job(pinned).pinned == "person"
         bench.tick(DAY)
         assert bench.prune() == [other]
-        bench.store.pin([pinned], by=None)
+        bench.unpin(pinned)
         assert bench.prune() == [pinned]
 
     def test_pinning_an_unknown_job_pins_nothing(self, bench: Bench) -> None:
         job = bench.added_and_run()
         with pytest.raises(UnknownJob):
-            bench.store.pin([job, 999], by="person")
+            bench.pin(job, 999)
         assert bench.job(job).pinned is None
 
     def test_a_dead_letter_stays_until_it_is_discarded(self, bench: Bench) -> None:
@@ -90,7 +90,7 @@ class TestSpared:
         needed = bench.add()
         waiting = bench.add(after=(needed,))
         bench.cancel(waiting)
-        bench.store.pin([waiting], by="person")
+        bench.pin(waiting)
         bench.run(needed)
         bench.tick(DAY)
         assert bench.prune() == [needed]

@@ -218,7 +218,7 @@ class TestCancelRequests:
 
 class TestHandOver:
     def test_a_job_that_dies_hands_over_to_its_on_dead_command(self, bench: Bench) -> None:
-        job = bench.add("make", on_dead=("echo", "dead"), queue="q", meta={"k": "v"}, env={"A": "1"}, name="n")
+        job = bench.add("make", on_dead=(("echo", "dead"),), queue="q", meta={"k": "v"}, env={"A": "1"}, name="n")
         bench.run(job, FAILURE)
         other = max(bench.everything(), key=lambda job: job.id)
         assert (other.argv, other.executable, other.escalated_from) == (("echo", "dead"), "/bin/echo", job)
@@ -232,7 +232,7 @@ class TestHandOver:
         assert (other.on_dead, other.claim, other.attempt, other.created_at) == ((), 0, 0, START)
 
     def test_once_for_each_death(self, bench: Bench) -> None:
-        job = bench.add(on_dead=("echo",), queue="q")
+        job = bench.add(on_dead=(("echo",),), queue="q")
         bench.pause("other")
         lease = bench.claim_one(job)
         bench.end(lease, FAILURE)
@@ -244,16 +244,16 @@ class TestHandOver:
 
     @pytest.mark.parametrize("outcome", [SUCCESS, Outcome(kind="interrupted")], ids=name_of)
     def test_only_when_it_dies(self, bench: Bench, outcome: Outcome) -> None:
-        bench.run(bench.add(on_dead=("echo",)), outcome)
+        bench.run(bench.add(on_dead=(("echo",),)), outcome)
         assert len(bench.everything()) == 1
 
     def test_not_while_it_has_retries_left(self, bench: Bench) -> None:
-        job = bench.add(on_dead=("echo",), retries=1)
+        job = bench.add(on_dead=(("echo",),), retries=1)
         assert bench.run(job, FAILURE) == "scheduled"
         assert len(bench.everything()) == 1
 
     def test_not_when_it_is_cancelled(self, bench: Bench) -> None:
-        job = bench.add(on_dead=("echo",))
+        job = bench.add(on_dead=(("echo",),))
         lease = bench.claim_one(job)
         bench.cancel(job)
         bench.end(lease, FAILURE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from queue_core.quotas import QueueLimits
 from queue_core.value import replace
 from tests.conformance.builders import START, Bench, settlement
 
@@ -23,7 +24,7 @@ class TestRegister:
             version="1.2",
             now=START,
             limits={"parallelism": 3, "max_running": 5},
-            queues={"own": 2},
+            queues={"own": QueueLimits(parallelism=2)},
         )
         (worker,) = bench.store.workers()
         assert (worker.id, worker.pid, worker.host, worker.keeper) == ("w1", 77, "here", "k1")

@@ -57,6 +57,24 @@ async def test_a_bulk_needs_a_filter_and_a_dry_run_changes_nothing(workshop: Pla
             assert {workshop.job(job_id).state for job_id in ids} == {"dead"}
 
 
+async def test_a_bulk_leaves_out_what_other_jobs_took_over(workshop: Place, queue: str) -> None:
+    (first,) = died(workshop, queue, 1)
+    taken = workshop.add("false", queue=queue, on_dead=(("true", queue),))
+    workshop.all_end([taken])
+    successor = workshop.job(taken).escalated_to
+    assert successor
+    workshop.all_end([successor])
+    async with workshop.client() as client:
+        shown = (await ask(client, "dead_letter_list", queue=queue))["jobs"]
+        assert [(one["id"], one.get("escalated_to")) for one in shown] == [(taken, successor), (first, None)]
+        for tool in ("dead_letter_retry", "dead_letter_discard"):
+            reply = await ask(client, tool, queue=queue, dry_run=True)
+            assert [one["id"] for one in reply["jobs"]] == [first]
+            assert reply["left_out"] == "1 that other jobs took over"
+        shown = await ask(client, "status", job_id=taken)
+        assert shown["handed_over"] == f"{taken} false (dead) -> {successor} true (succeeded)"
+
+
 async def test_a_retry_runs_them_again_with_fresh_retries(workshop: Place, queue: str) -> None:
     flag = workshop.project / f"{queue}.flag"
     async with workshop.client() as client:

@@ -18,15 +18,17 @@ LIMIT = 20
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_four_resources_are_read(workshop: Place, mode: Any) -> None:
+async def test_the_five_resources_are_read(workshop: Place, mode: Any) -> None:
     dead = workshop.die("sh", "-c", "echo why; exit 4")
     async with workshop.client(mode=mode) as client:
         listed = {resource.uri for resource in (await client.list_resources()).resources}
-        assert listed == {"queue://status", "queue://dead-letters"}
+        assert listed == {"queue://status", "queue://statistics", "queue://dead-letters"}
         templates = {one.uri_template for one in (await client.list_resource_templates()).resource_templates}
         assert templates == {"queue://jobs/{job_id}", "queue://jobs/{job_id}/output"}
         status = json.loads(await read(client, "queue://status"))
         assert status["counts"]["dead"] >= 1 and status["worker"]["state"] in ("idle", "busy")
+        figures = json.loads(await read(client, "queue://statistics"))
+        assert figures["jobs"]["dead"] >= 1 and figures["ran"]["max"] >= 0 and figures["hours"] == 24.0
         assert json.loads(await read(client, "queue://dead-letters"))["jobs"][0]["id"] == dead
         job = json.loads(await read(client, f"queue://jobs/{dead}"))
         assert (job["exit_code"], job["output_tail"], job["attempts"][0]["output_bytes"]) == (4, "why\n", 4)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import anyio
 import pytest
 from mcp.client import Client
 
@@ -32,7 +33,17 @@ async def queued(client: Client, place: Place, **arguments: Any) -> Any:
 # -- enqueue -------------------------------------------------------------------------------------------------
 
 
-async def test_every_argument_of_enqueue_reaches_the_job(client: Client, place: Place) -> None:
+@pytest.mark.parametrize(
+    ("on_dead", "steps"),
+    [
+        (["echo", "dead"], [["echo", "dead"]]),
+        ([["echo", "1"], ["true", "2"]], [["echo", "1"], ["true", "2"]]),
+        ([], []),
+    ],
+)
+async def test_every_argument_of_enqueue_reaches_the_job(
+    client: Client, place: Place, on_dead: list[Any], steps: list[list[str]]
+) -> None:
     first = (await ask(client, "enqueue", argv=["true"]))["id"]
     (place.project / "sub").mkdir()
     given: dict[str, Any] = {
@@ -50,14 +61,15 @@ async def test_every_argument_of_enqueue_reaches_the_job(client: Client, place: 
         "locks": ["gpu=2"],
         "name": "a name",
         "meta": {"k": "v"},
-        "on_dead": ["echo", "dead"],
+        "on_dead": on_dead,
     }
     job = await queued(client, place, argv=["echo", "a b", "$HOME"], **given)
     assert job.argv == ("echo", "a b", "$HOME")
     assert (job.cwd, job.env["TOKEN"]) == (str(place.project / "sub"), SECRET)
     assert (job.queue, job.priority, job.sequential, job.state) == ("builds", "high", True, "blocked")
     assert (job.timeout, job.retries, job.unique_key, job.locks) == (5.5, 2, "key", ("gpu",))
-    assert (job.name, job.meta, job.on_dead) == ("a name", {"k": "v"}, ("echo", "dead"))
+    assert (job.name, job.meta) == ("a name", {"k": "v"})
+    assert [list(step.argv) for step in job.on_dead] == steps
     assert (job.caller, job.project) == ("agent", str(place.project))
 
 
@@ -205,6 +217,30 @@ async def test_lists_are_filtered_and_a_cursor_tells_what_ended_since(client: Cl
     since = await ask(client, "list_jobs", since=found["cursor"])
     assert [job["id"] for job in since["jobs"]] == ids[:2]
     assert (await ask(client, "list_jobs", since=int(since["cursor"])))["jobs"] == []
+
+
+async def test_a_wait_with_a_cursor_brings_what_ended_since_and_the_next_cursor(client: Client, place: Place) -> None:
+    ids = [(await ask(client, "enqueue", argv=["true"]))["id"] for _ in range(3)]
+    cursor = (await ask(client, "list_jobs"))["cursor"]
+    await ask(client, "cancel", job_ids=ids[:2])
+    first = await ask(client, "wait", since=cursor, timeout=20)
+    assert [job["id"] for job in first["jobs"]] == ids[:2]
+    assert first["done"] is True
+    nothing = await ask(client, "wait", since=first["cursor"], timeout=0)
+    assert nothing == {"jobs": [], "done": False, "cursor": first["cursor"]}
+    async with anyio.create_task_group() as tasks:  # it is woken by what ends while it waits
+
+        async def wait() -> None:
+            later = await ask(client, "wait", since=first["cursor"], timeout=20)
+            assert [job["id"] for job in later["jobs"]] == ids[2:]
+
+        tasks.start_soon(wait)
+        await ask(client, "cancel", job_ids=ids[2:])
+
+
+@pytest.mark.parametrize("given", [{}, {"job_ids": [1], "since": "0"}])
+async def test_a_wait_is_for_jobs_or_for_whatever_ends(client: Client, given: dict[str, Any]) -> None:
+    assert "either job_ids or since" in await refused(client, "wait", **given)
 
 
 @pytest.mark.parametrize("since", ["²", "-1", "yesterday", 2**80])

@@ -6,16 +6,17 @@ import fcntl
 import os
 import sqlite3
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queue_core.home import Home
 from queue_core.sqlite.store import SqliteStore
+from tests.conformance.builders import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -30,6 +31,18 @@ def store(home: Home) -> Iterator[SqliteStore]:
     store = SqliteStore(home)
     yield store
     store.close()
+
+
+@pytest.fixture
+def bench(store: SqliteStore) -> Bench:
+    return Bench(store)
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Path:
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    return folder
 
 
 def raw(home: Home, sql: str, *values: Any) -> list[Any]:
@@ -47,3 +60,17 @@ def lock_held(home: Home) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def alter(path: str | Path, *sql: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in sql:
+            connection.execute(statement)
+
+
+def damage(path: str | Path) -> None:
+    """Garbage over the middle third."""
+    size = os.path.getsize(path)
+    with open(path, "r+b") as file:
+        file.seek(size // 3)
+        file.write(b"\xa5" * (size // 3))

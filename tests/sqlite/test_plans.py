@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queue_core.jobs import Filter, Outcome
-from queue_core.sqlite import admit, claim, control, locks, reads, settle
+from queue_core.sqlite import admit, claim, control, escalate, locks, reads, schedules, settle
 from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, exited, settlement
 from tests.sqlite.conftest import raw
 
@@ -20,6 +20,8 @@ PRIVATE = {
     "head": claim._HEAD,  # pyright: ignore[reportPrivateUsage]
     "promote": claim._PROMOTE,  # pyright: ignore[reportPrivateUsage]
     "open dependents": settle._OPEN_DEPENDENTS,  # pyright: ignore[reportPrivateUsage]
+    "successors": escalate._SUCCESSORS,  # pyright: ignore[reportPrivateUsage]
+    "predecessors": escalate._PREDECESSORS,  # pyright: ignore[reportPrivateUsage]
     "prunable": control._PRUNABLE,  # pyright: ignore[reportPrivateUsage]
     "unpark": locks._UNPARK,  # pyright: ignore[reportPrivateUsage]
     "queues parked": locks._QUEUES_PARKED,  # pyright: ignore[reportPrivateUsage]
@@ -29,7 +31,9 @@ INDEXES = {
     "head": ("jobs_available",),
     "promote": ("jobs_scheduled",),
     "open dependents": ("dependencies_open",),
-    "prunable": ("jobs_ended", "dependencies_open"),
+    "successors": ("jobs_successors",),
+    "predecessors": (),
+    "prunable": ("jobs_ended", "dependencies_open", "jobs_successors"),
     "unpark": ("jobs_parked",),
     "queues parked": ("jobs_parked",),
 }
@@ -64,11 +68,26 @@ class TestNamedStatements:
             (lambda: reads.next_due(1.0), "jobs_scheduled"),
             (lambda: reads.claimable(1.0), "queues_ready"),
             (lambda: reads.job(1), "INTEGER PRIMARY KEY"),
+            (lambda: reads.job(1), "jobs_successors"),
+            (lambda: reads.chain(1), "jobs_successors"),
             (lambda: reads.states_of((1, 2)), "INTEGER PRIMARY KEY"),
             (lambda: reads.caller_of(1), "INTEGER PRIMARY KEY"),
             (lambda: reads.dependencies(1), "PRIMARY KEY"),
+            (lambda: schedules.due(1.0, 1), "schedules_due"),
         ],
-        ids=["running here", "running", "next due", "claimable", "job", "states", "caller", "dependencies"],
+        ids=[
+            "running here",
+            "running",
+            "next due",
+            "claimable",
+            "job",
+            "successor",
+            "chain",
+            "states",
+            "caller",
+            "dependencies",
+            "due schedules",
+        ],
     )
     def test_so_does_a_read(self, home: Home, read, index: str) -> None:
         sql, values = next(read())
@@ -109,7 +128,7 @@ def test_no_statement_of_a_jobs_whole_life_reads_a_table_whole(home: Home, store
 
 def live(bench: Bench) -> None:
     """One of everything that a worker, a hook and the janitor do."""
-    first = bench.add(unique="k", locks=(("gpu", 1),), stdin=b"x", retries=1, on_dead=("echo",))
+    first = bench.add(unique="k", locks=(("gpu", 1),), stdin=b"x", retries=1, on_dead=(("echo",),))
     bench.add(unique="k", spool_id="s#0")
     second = bench.add(locks=(("gpu", 1),), after=(first,))
     bench.add(queue="other", sequential=True, after_any=(first,), due_at=START + 5)
@@ -129,7 +148,7 @@ def live(bench: Bench) -> None:
     bench.approve(held)
     bench.cancel(held)
     bench.pause("other")
-    bench.store.pin([second], by="person")
+    bench.pin(second)
     bench.store.stop_claiming("w1")
     bench.store.leave_if_idle("w1", now=bench.now)
     bench.store.forget_workers(["w2"])

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queue_core.model import Step
+from queue_core.sqlite.engine import APPLICATION_ID
 from queue_core.sqlite.migrations import STEPS, migrate, statements
+from queue_core.sqlite.store import SqliteStore
+from tests.conformance.builders import FAILURE, Bench, settlement
 from tests.sqlite.conftest import raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from queue_core.home import Home
 
 JOB = {
     "state": "'available'",
@@ -159,6 +165,24 @@ class TestMigration:
         job = insert(database)
         migrate(database, 1)
         assert database.execute("SELECT id FROM jobs").fetchall() == [(job,)]
+
+    def test_a_job_of_the_first_schema_still_hands_over_to_its_one_command(self, home: Home) -> None:
+        with closing(sqlite3.connect(home.database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            for statement in statements(STEPS[0]):
+                connection.execute(statement)
+            connection.execute("INSERT INTO queues (name, slots) VALUES ('q', 4)")
+            old = insert(connection, on_dead="""'["/bin/echo","echo","a \\"b\\" ]"]'""", retry="""'["linear",1,1,0]'""")
+            other = insert(connection, retry="""'["linear",1,1,0]'""")
+            connection.execute("PRAGMA user_version = 1")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        bench = Bench(SqliteStore(home))
+        assert bench.job(old).on_dead == (Step(argv=("echo", 'a "b" ]'), executable="/bin/echo"),)
+        leases = bench.claim()
+        bench.settle(*(settlement(lease, FAILURE) for lease in leases))
+        new = bench.job(bench.job(old).escalated_to or 0)
+        assert (new.argv, new.state, bench.job(other).escalated_to) == (("echo", 'a "b" ]'), "available", None)
+        bench.store.close()
 
     def test_eight_processes_that_start_at_once_make_one_queue(self, tmp_path: Path) -> None:
         from queue_core.home import Home

@@ -83,8 +83,9 @@ class TestChoices:
         assert admit(home, **fields).due_at == due_at
 
     def test_the_command_for_a_death_is_resolved_too(self, home: Home, bin_dir: Path) -> None:
-        assert admit(home, on_dead=("tool", "x")).on_dead_program == str(bin_dir / "tool")
-        assert admit(home).on_dead_program is None
+        (step,) = admit(home, on_dead=(("tool", "x"),)).on_dead
+        assert (step.argv, step.executable, step.after) == (("tool", "x"), str(bin_dir / "tool"), None)
+        assert admit(home).on_dead == ()
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -126,8 +127,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"name": "\udcff"}, "not valid UTF-8"),
     ({"unique": "\udcff"}, "not valid UTF-8"),
     ({"origin": Origin(caller="person", session="\udcff")}, "not valid UTF-8"),
-    ({"on_dead": ("missing",)}, "no program `missing`"),
-    ({"on_dead": ("",)}, "no command to run"),
+    ({"on_dead": (("missing",),)}, "no program `missing`"),
+    ({"on_dead": (("",),)}, "no command to run"),
+    ({"on_dead": ((),)}, "no command to run"),
+    ({"on_dead": (("sh",), ("sh",))}, "`sh` comes twice"),
+    ({"on_dead": (("tool",),)}, "`tool` comes twice"),
+    ({"on_dead": (("sh",),), "escalate_after": 0}, "escalate_after is at least 1"),
+    ({"escalate_after": 1}, "needs one"),
+    ({"escalate_after": 1, "on_dead": ()}, "needs one"),
+    ({"backoff_cap": -1.0}, "backoff_cap is at least 0"),
+    ({"retry": "patient"}, "no retry preset 'patient', only default, fast, none, slow"),
 ]
 
 
@@ -217,10 +226,11 @@ class TestAgents:
         assert admit(home, origin=origin, cwd="work", settings=Settings(roots=("~/work",))).held is not None
 
     def test_the_command_for_a_death_has_to_be_allowed_too(self, home: Home, agent: Origin, bin_dir: Path) -> None:
-        self.allow(home, bin_dir)
         make_program(bin_dir / "other")
-        assert admit(home, origin=agent, on_dead=("tool",)).held is None
-        assert admit(home, origin=agent, on_dead=("other",)).held is not None
+        self.allow(home, bin_dir, "...")
+        assert admit(home, origin=agent, on_dead=(("tool", "x"),)).held is None
+        assert admit(home, origin=agent, on_dead=(("other",),)).held is not None
+        assert admit(home, origin=agent, on_dead=(("tool", "x"), ("other",))).held is not None
 
     def test_variables_and_input_have_to_be_covered(self, home: Home, agent: Origin, bin_dir: Path) -> None:
         self.allow(home, bin_dir)

@@ -9,6 +9,7 @@ import pytest
 
 from queue_core.errors import SettingsError
 from queue_core.home import Home
+from queue_core.quotas import QueueLimits
 from queue_core.setting_table import SPECS, documentation
 from queue_core.settings import Settings, load
 
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 
 EXAMPLES: dict[str, tuple[str, Any]] = {
     "capacity": ("50", 50),
+    "project_capacity": ("20", 20),
+    "session_capacity": ("10", 10),
     "parallelism": ("2", 2),
     "max_running": ("3", 3),
+    "starts_per_minute": ("30", 30),
     "timeout": ("2.5", 2.5),
     "grace": ("0", 0.0),
     "retries": ("0", 0),
@@ -33,6 +37,11 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "linger": ("1", 1.0),
     "keep_days": ("1", 1.0),
     "keep_count": ("7", 7),
+    "pin_cap": ("0", 0),
+    "backup_at": ("23:59", "23:59"),
+    "backup_keep": ("1", 1),
+    "snapshot_every": ("0", 0),
+    "snapshot_keep": ("2", 2),
     "pass_env": ("A,B C", ("A", "B", "C")),
     "log_level": ("debug", "debug"),
     "min_free_mb": ("1", 1.0),
@@ -68,10 +77,10 @@ class TestEnvironment:
         assert getattr(load(home, {"RUNQ_" + name.upper(): text}), name) == value
 
     def test_the_examples_leave_nothing_out(self) -> None:
-        assert set(SPECS) - set(EXAMPLES) == {"agents", "roots", "queues"}
+        assert set(SPECS) - set(EXAMPLES) == {"agents", "roots", "queues", "escalate", "retry"}
         assert set(SPECS) == set(Settings._fields) - {"explicit"}  # pyright: ignore[reportPrivateUsage]
 
-    @pytest.mark.parametrize(("name", "value"), [("AGENTS", "allow"), ("ROOTS", "/"), ("QUEUES", "x")])
+    @pytest.mark.parametrize(("name", "value"), [("AGENTS", "allow"), ("ROOTS", "/"), ("QUEUES", "x"), ("RETRY", "x")])
     def test_policy_comes_from_the_users_file_alone(self, home: Home, name: str, value: str) -> None:
         assert load(home, {"RUNQ_" + name: value}) == Settings()
 
@@ -92,6 +101,11 @@ class TestEnvironment:
             ("JITTER", "1.5", "at most 1"),
             ("BACKOFF", "cubic", "exponential, linear"),
             ("LOG_LEVEL", "loud", "debug, info"),
+            ("BACKUP_AT", "3:00", 'a time such as "03:00"'),
+            ("BACKUP_AT", "24:00", 'a time such as "03:00"'),
+            ("BACKUP_AT", "03:60", 'a time such as "03:00"'),
+            ("BACKUP_AT", "never", 'a time such as "03:00"'),
+            ("BACKUP_KEEP", "0", "at least 1"),
             ("PERMANENT_EXIT_CODES", "64,x", "a list of numbers"),
         ],
     )
@@ -109,11 +123,18 @@ class TestFile:
         write(
             home,
             'agents = "allow"\nroots = ["/srv", "~/work"]\npermanent_exit_codes = [64]\ntimeout = 5\n'
-            '[queues]\nbuilds = 2\n"a.b" = 1\n',
+            '[queues]\nbuilds = 2\n"a.b" = 1\napi = {starts_per_minute = 30}\n'
+            "both = {parallelism = 2, starts_per_minute = 9}\n",
         )
         chosen = load(home, {})
         assert (chosen.agents, chosen.roots, chosen.timeout) == ("allow", ("/srv", "~/work"), 5.0)
-        assert chosen.queues == {"builds": 2, "a.b": 1}
+        assert chosen.queues == {
+            "builds": QueueLimits(parallelism=2),
+            "a.b": QueueLimits(parallelism=1),
+            "api": QueueLimits(starts_per_minute=30),
+            "both": QueueLimits(parallelism=2, starts_per_minute=9),
+        }
+        assert chosen.limits_starts
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -139,6 +160,10 @@ class TestFile:
             ("[queues]\nbuilds = 0", "queues.builds"),
             ("[queues]\nbuilds = 'x'", "queues.builds"),
             ("[queues]\nbuilds = true", "queues.builds"),
+            ("[queues]\nbuilds = {parallelism = 0}", "queues.builds.parallelism"),
+            ("[queues]\nbuilds = {starts_per_minute = 1.5}", "queues.builds.starts_per_minute"),
+            ("[queues]\nbuilds = {starts = 1}", "no `starts`"),
+            ("starts_per_minute = 0", "starts_per_minute is at least 1"),
         ],
     )
     def test_a_wrong_value_is_told_with_its_name_and_its_place(self, home: Home, text: str | bytes, words: str) -> None:
@@ -184,3 +209,9 @@ def test_one_that_the_users_own_group_can_write_to_is(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("capacity = 7\n")
     (tmp_path / "config.toml").chmod(0o664)
     assert load(Home(data=str(tmp_path), config=str(tmp_path)), {}).capacity == 7
+
+
+def test_without_a_quota_there_are_none_and_one_alone_leaves_the_other_open() -> None:
+    assert Settings().quotas is None
+    quotas = Settings(session_capacity=5).quotas
+    assert quotas is not None and (quotas.project, quotas.session) == (None, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from queue_core import spool
 from queue_core.errors import QueueError, StoreFull
 from queue_core.jobs import Filter
-from queue_core.model import Admission, NewJob, Origin, Retry
+from queue_core.model import Admission, NewJob, Origin, Retry, Step
 from queue_core.service import Queue
 from queue_core.settings import Settings
 from queue_core.sqlite.store import SqliteStore
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 NOW = 1_800_000_000.0
 FULL_JOB = NewJob(
     argv=("make", "caf\udce9", ""),
+    handler="transcribe",
+    arguments={"paths": ["a", 1.5, None], "deep": {"x": []}},
     cwd="/w",
     env={"A": "1", "B": "\udcff"},
     pass_env=("TERM",),
@@ -40,13 +43,16 @@ FULL_JOB = NewJob(
     at=None,
     timeout=6.0,
     retries=2,
+    retry="fast",
     backoff="linear",
     backoff_base=1.5,
+    backoff_cap=60.0,
     unique="key",
     locks=(("gpu", 2), ("disk", 1)),
     name="n",
     meta={"k": "ü"},
-    on_dead=("notify", "x"),
+    on_dead=(("notify", "x"), ("claude", "-p", "")),
+    escalate_after=2,
     ref="r",
 )
 FULL = Admission(
@@ -60,7 +66,10 @@ FULL = Admission(
     timeout=6.0,
     due_at=NOW + 5,
     held="no rule",
-    on_dead_program="/usr/bin/notify",
+    on_dead=(
+        Step(argv=("notify", "x"), executable="/usr/bin/notify", after=2),
+        Step(argv=("claude", "-p", ""), executable="/b/claude"),
+    ),
     escalated_from=4,
     schedule="nightly",
 )
@@ -87,6 +96,21 @@ def test_an_admission_with_every_field_set_comes_back_as_it_was(home: Home) -> N
     spool_id = spool.leave(home, [FULL, PLAIN], now=NOW)
     (path,) = spool.pending(home)
     assert spool.read(path) == [replace(FULL, spool_id=f"{spool_id}#0"), replace(PLAIN, spool_id=f"{spool_id}#1")]
+
+
+def test_a_command_for_a_death_that_was_left_before_there_were_chains_is_a_chain_of_one(home: Home) -> None:
+    spool.leave(home, [replace(PLAIN, job=replace(PLAIN.job, on_dead=()))], now=NOW)
+    (path,) = spool.pending(home)
+    ((old,),) = [json.loads(Path(path).read_text())]
+    del old["on_dead"]
+    old["on_dead_program"] = "/usr/bin/notify"
+    old["job"]["on_dead"] = ["notify", "x"]
+    Path(path).write_text(json.dumps([old]))
+    (found,) = spool.read(path) or []
+    assert found.on_dead == (Step(argv=("notify", "x"), executable="/usr/bin/notify"),)
+    old["on_dead_program"], old["job"]["on_dead"] = None, []
+    Path(path).write_text(json.dumps([old]))
+    assert [one.on_dead for one in spool.read(path) or []] == [()]
 
 
 def test_submissions_are_pending_oldest_first_until_they_are_removed(home: Home) -> None:

@@ -12,6 +12,8 @@ from queue_core.submission import KEYS, lock, new_job, time_of
 
 GOOD: dict[str, tuple[Any, str, Any]] = {
     "argv": (["git", "fetch"], "argv", ("git", "fetch")),
+    "handler": ("h", "handler", "h"),
+    "arguments": ({"a": [1, {"b": None}]}, "arguments", {"a": [1, {"b": None}]}),
     "cwd": ("/tmp", "cwd", "/tmp"),
     "env": ({"A": "1"}, "env", {"A": "1"}),
     "pass_env": (["A"], "pass_env", ("A",)),
@@ -33,7 +35,10 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "locks": (["gpu", "disk=3"], "locks", (("gpu", None), ("disk", 3))),
     "name": ("n", "name", "n"),
     "meta": ({"k": "v"}, "meta", {"k": "v"}),
-    "on_dead": (["notify", "x"], "on_dead", ("notify", "x")),
+    "on_dead": (["notify", "x"], "on_dead", (("notify", "x"),)),
+    "escalate_after": (2, "escalate_after", 2),
+    "retry": ("fast", "retry", "fast"),
+    "backoff_cap": (60, "backoff_cap", 60.0),
     "ref": ("r", "ref", "r"),
 }
 BAD: list[tuple[str, Any]] = [
@@ -83,6 +88,16 @@ BAD: list[tuple[str, Any]] = [
     ("meta", "k=v"),
     ("on_dead", "notify"),
     ("on_dead", [1]),
+    ("on_dead", [["a"], "b"]),
+    ("on_dead", [["a"], [1]]),
+    ("escalate_after", "2"),
+    ("escalate_after", True),
+    ("retry", 3),
+    ("backoff_cap", "long"),
+    ("handler", 7),
+    ("arguments", [1]),
+    ("arguments", {"x": object()}),
+    ("arguments", {"x": float("inf")}),
     ("kwargs", []),
     ("kwargs", "x"),
 ]
@@ -91,7 +106,7 @@ BAD: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("key", GOOD)
 def test_each_key_becomes_its_field(key: str) -> None:
     value, field, expected = GOOD[key]
-    job = new_job({"argv": ["true"], key: value})
+    job = new_job({**({} if key == "handler" else {"argv": ["true"]}), key: value})
     assert getattr(job, field) == expected
     assert type(getattr(job, field)) is type(expected)
 

@@ -43,6 +43,7 @@ def job(**fields: Any) -> Job:
         retries=3,
         locks=(),
         on_dead=(),
+        arguments={},
         meta={},
         caller="person",
     )
@@ -114,7 +115,7 @@ class TestSecrets:
         secret = tmp_path / "input"
         secret.write_text("hush-4")
         asked = NewJob(argv=("true",), env={"MY_TOKEN": "hush-2"}, pass_env=("API_KEY",), stdin=b"hush-3")
-        other = NewJob(argv=("true",), stdin_path=str(secret), on_dead=("true",), after=(1,))
+        other = NewJob(argv=("true",), stdin_path=str(secret), on_dead=(("false",),), after=(1,))
         ids = [one.id for one in whole.enqueue([asked, other], Origin(caller="person"), folder="/")]
         from queue_core.jobs import Filter
 
@@ -168,6 +169,12 @@ class TestCounting:
         assert set(view) >= {"counts", "queues", "worker", "health"}
         assert view["queues"]["q"] == {"held": 1, "paused": True, "parallelism": 4}
 
+    def test_a_queue_whose_starts_are_limited_says_so_and_until_when_it_rests(self) -> None:
+        limited = queue(starts_per_minute=3, rests_until=1.5)
+        view = views.status([limited], {"state": "off", "pids": []}, {"level": "ok"})
+        assert view["queues"]["q"]["starts_per_minute"] == 3
+        assert view["queues"]["q"]["rests_until"] == "1970-01-01T00:00:01.500Z"
+
 
 class TestWaitingFor:
     def words(self, it: Job, **more: Any) -> str | None:
@@ -197,6 +204,17 @@ class TestWaitingFor:
             ({}, {"barrier": 5}, "sequential job 5"),
             ({"sequential": True}, {"queue": queue(counts={"running": 2})}, "runs alone"),
             ({}, {"queue": queue(counts={"running": 4})}, "one of the 4 places"),
+            (
+                {},
+                {"queue": queue(starts_per_minute=30, rests_until=NOW + 12)},
+                "its queue's 30 starts a minute to come round: the next in 12 s",
+            ),
+            (
+                {},
+                {"starts_per_minute": 1, "all_rest_until": NOW + 3600},
+                "all queues' 1 start a minute to come round: the next in 60 s",
+            ),
+            ({}, {"queue": queue(starts_per_minute=30, rests_until=NOW)}, "its turn"),
             ({}, {"host_is_full": True}, "max_running"),
             ({}, {"workers": 0}, "a worker: none is up"),
             ({}, {}, "its turn"),

@@ -4,9 +4,11 @@ import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,7 +19,8 @@ import queue_core
 from queue_core.jobs import Job
 from queue_core.keeper import records
 from queue_core.service import Queue
-from queue_core.worker.loop import Options, Settled, Worker
+from queue_core.worker.loop import Worker
+from queue_core.worker.options import Options, Settled
 from tests.helpers import wait_until
 
 ROOT = Path(queue_core.__file__).parent.parent
@@ -161,6 +164,11 @@ class Rig:
             raise AssertionError(f"{error}; it is {self.job(job_id)}\n{self.log()}") from None
         return self.job(job_id)
 
+    def make_due(self, job_id: int) -> None:
+        """Turn a job's clock: what backs off is due now."""
+        with closing(sqlite3.connect(self.home / "runq.db", timeout=PATIENCE)) as database, database:
+            database.execute("UPDATE jobs SET due_at = 1 WHERE id = ? AND state = 'scheduled'", (job_id,))
+
     def log(self) -> str:
         path = self.home / "logs" / "runq.log"
         return path.read_text() if path.exists() else ""
@@ -187,8 +195,12 @@ class Rig:
 
     def start(self, *words: str, **env: str) -> Process:
         """Start a verb without waiting for its end."""
+        return self.start_program(*CLI, *words, **env)
+
+    def start_program(self, *argv: str, **env: str) -> Process:
+        """Start any program in this home."""
         popen = subprocess.Popen(
-            [*CLI, *words],
+            argv,
             env={**self.env, **env},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

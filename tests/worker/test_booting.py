@@ -10,6 +10,7 @@ import pytest
 
 from queue_core import changes
 from queue_core.errors import WorkerError
+from queue_core.sqlite.engine import SCHEMA_VERSION
 from queue_core.worker import boot as booting
 from queue_core.worker.boot import Booted, Booter, boot
 from tests.helpers import wait_until
@@ -128,7 +129,7 @@ def test_a_worker_that_became_too_old_leaves_the_database_alone(rig: Rig) -> Non
     assert alive(pid)
     assert "newer runq" in rig.log()
     assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-    connection.execute("PRAGMA user_version = 1")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.close()
     gate.open()
     rig.worker()

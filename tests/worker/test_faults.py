@@ -13,7 +13,7 @@ from queue_core import changes
 from queue_core.errors import KeeperError, StoreBusy, StoreError, StoreFull
 from queue_core.keeper import boot as keeper_boot
 from queue_core.worker import loop
-from queue_core.worker.loop import Options
+from queue_core.worker.options import Options
 from tests.helpers import wait_until
 
 from .conftest import PATIENCE, Inner, Rig, alive
@@ -141,7 +141,7 @@ def test_a_keeper_that_dies_while_a_job_is_claimed_for_it_loses_nothing(rig: Rig
         if leases and not killed.is_set():
             killed.set()
             os.kill(keeper, signal.SIGKILL)
-            link = inner.worker._commands._own  # pyright: ignore[reportPrivateUsage]
+            link = inner.worker._jobs._commands._own  # pyright: ignore[reportPrivateUsage]
             wait_until(lambda: link is None or not link.open, "the worker has heard that its keeper is gone", PATIENCE)
         return states, leases
 

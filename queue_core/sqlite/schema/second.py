@@ -46,6 +46,7 @@ ALTER TABLE jobs ADD COLUMN schedule TEXT;         -- the schedule that queued i
 ALTER TABLE jobs ADD COLUMN ready_at REAL;         -- since when nothing but its turn was in its way
 ALTER TABLE jobs ADD COLUMN pinned_at REAL;
 ALTER TABLE attempts ADD COLUMN waited REAL;       -- seconds from ready to started
+ALTER TABLE attempts ADD COLUMN result TEXT;       -- what a handler returned, as JSON
 UPDATE jobs SET ready_at = coalesce(due_at, created_at), pinned_at = iif(pinned IS NULL, NULL, created_at);
 -- What a job is handed over to when it dies: now a list of steps, each with the failures after which it is due.
 UPDATE jobs SET on_dead = '[[null,' || substr(on_dead, 2) || ']' WHERE on_dead IS NOT NULL;
@@ -64,7 +65,8 @@ CREATE TABLE starts (                              -- of the last minute, where 
   queue TEXT NOT NULL,                             -- '' counts all queues together
   at REAL NOT NULL,
   job INTEGER NOT NULL,
-  PRIMARY KEY (queue, at, job)
+  claim INTEGER NOT NULL,
+  PRIMARY KEY (queue, at, job, claim)
 ) WITHOUT ROWID;
 
 CREATE TABLE schedules (
@@ -80,6 +82,7 @@ CREATE TABLE schedules (
   last_job INTEGER,
   paused INTEGER NOT NULL DEFAULT 0,
   trouble TEXT,                                    -- why it could not queue its job when it was due
+  retry_at REAL,                                   -- in trouble: not tried again before
   CHECK ((cron IS NULL) <> (every IS NULL))
 ) WITHOUT ROWID;
 CREATE INDEX schedules_due ON schedules (next_at) WHERE paused = 0 AND next_at IS NOT NULL;
@@ -101,6 +104,8 @@ CREATE INDEX jobs_barriers ON jobs (queue, priority, id)
 CREATE INDEX jobs_successors ON jobs (escalated_from) WHERE escalated_from IS NOT NULL;
 CREATE INDEX jobs_project ON jobs (project) WHERE project IS NOT NULL AND state IN {_WAITING};
 CREATE INDEX jobs_session ON jobs (session) WHERE session IS NOT NULL AND state IN {_WAITING};
+-- What statistics are made from: all of an attempt but its output, in the order of time.
+CREATE INDEX attempts_ended ON attempts (finished_at, outcome, exit_code, started_at, waited);
 CREATE INDEX jobs_pinned ON jobs (pinned, pinned_at) WHERE pinned IS NOT NULL;
 
 DROP TRIGGER jobs_added;

@@ -1,4 +1,4 @@
-"""`runq add --file`: one JSON object, or JSON lines, all or none."""
+"""Jobs from a file: one JSON object, or JSON lines, all or none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from queue_core.shapes import is_object
 from queue_core.submission import new_job
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from queue_core.model import NewJob
 
 
@@ -23,7 +25,24 @@ def read_jobs(source: str) -> list[NewJob]:
     jobs = [_line(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not jobs:
         raise InvalidJob(f'{source} holds no jobs; write one JSON object a line, such as {{"argv": ["true"]}}')
+    _refuse_circles(text, jobs)
     return jobs
+
+
+def _refuse_circles(text: str, jobs: Sequence[NewJob]) -> None:
+    """Jobs wait for earlier lines only; a line that names a later one, or itself, would make a circle possible."""
+    numbers = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    places = {job.ref: number for number, job in zip(numbers, jobs, strict=True) if job.ref is not None}
+    known: set[str | None] = set()
+    for number, job in zip(numbers, jobs, strict=True):
+        for needed in (*job.after, *job.after_any, *job.after_failure):
+            if isinstance(needed, str) and needed not in known and needed in places:
+                which = "its own `ref`" if job.ref == needed else f"the `ref` of the later line {places[needed]}"
+                raise InvalidJob(
+                    f"line {number}: `after` names {needed!r}, which is {which}; jobs can only wait for earlier lines,"
+                    " so that no circle can arise: put it behind that line. Nothing of the file was stored"
+                )
+        known.add(job.ref)
 
 
 def _text(source: str) -> str:

@@ -1,0 +1,180 @@
+"""What can be asked of a queue: jobs, lists, status, health, workers. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+
+from queue_core.errors import QueueError, UnknownJob
+from queue_core.value import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Literal
+
+    from queue_core.home import Home
+    from queue_core.jobs import Filter, Job
+    from queue_core.model import JobState
+    from queue_core.outcomes import OutputFile
+    from queue_core.settings import Settings
+    from queue_core.store import Store
+    from queue_core.views import View
+
+
+class Look:
+    """The reading half of `Queue`."""
+
+    store: Store
+    home: Home
+    settings: Settings
+    clock: Callable[[], float]
+    host: str
+
+    def job(self, job_id: int) -> Job:
+        """One job with its attempts; UnknownJob."""
+        found = self.store.job(job_id)
+        if found is None:
+            raise UnknownJob(job_id)
+        return found
+
+    def job_view(self, job_id: int) -> View:
+        """One job as everybody is shown it, with what it waits for in words."""
+        from queue_core import outcomes, views
+
+        it = self.job(job_id)
+        chain = self.store.chain(it.id) if it.escalated_from or it.escalated_to else ()
+        if it.state != "running":
+            return views.job(it, chain=chain, waiting_for=self._waiting_for(it))
+        run_dir = self.home.run(it.id, it.claim)
+        tail, progress = outcomes.tail_of(run_dir), outcomes.progress_of(run_dir)
+        return views.job(it, chain=chain, output_tail=tail, progress=progress)
+
+    def _waiting_for(self, it: Job) -> str | None:
+        from queue_core import views
+
+        if it.state not in ("held", "blocked", "scheduled", "available"):
+            return None
+        queues = self.store.queues()
+        limits = self.store.limits()
+        needs = self.store.dependencies(it.id) if it.state == "blocked" else ()
+        return views.waiting_for(
+            it,
+            now=self.clock(),
+            queue=next((queue for queue in queues if queue.name == it.queue), None),
+            needs=needs,
+            successors={
+                one: chain[-1] for one, _, _ in needs if (chain := self.store.chain(one))[-1:] and chain[-1].id != one
+            },
+            barrier=self.store.barrier_ahead(it) if it.state == "available" else None,
+            host_is_full=len(self.store.running(self.host)) >= limits.get("max_running", self.settings.max_running),
+            starts_per_minute=limits.get("starts_per_minute"),
+            all_rest_until=self.store.rest_of_all(),
+            workers=len(self.live_workers()),
+        )
+
+    def output(self, job_id: int, *, attempt: int | None = None) -> OutputFile:
+        """What an attempt wrote: the latest (also of a running one), or the `attempt`-th, 1 being the first."""
+        from queue_core.outcomes import OutputFile
+
+        it = self.job(job_id)
+        claim, tail = it.claim, it.attempts[-1].tail if it.attempts else b""
+        if attempt is not None:
+            if not 0 < attempt <= len(it.attempts):
+                raise QueueError(f"job {job_id} has no attempt {attempt}; it has made {len(it.attempts)}")
+            claim, tail = it.attempts[attempt - 1].claim, it.attempts[attempt - 1].tail
+        path = self.home.run(job_id, claim) + "/output"
+        return OutputFile(path) if os.path.isfile(path) else OutputFile(None, tail)
+
+    def result(self, job_id: int) -> Any:
+        """What a handler's job has returned. QueueError if it has not succeeded, or is a command's."""
+        from queue_core import views
+
+        it = self.job(job_id)
+        if it.handler is None:
+            raise QueueError(f"job {job_id} is a command's, which has output and no result; see `runq output {job_id}`")
+        if it.state != "succeeded":
+            raise QueueError(f"job {job_id} is {it.state}, so it has no result; `runq status {job_id}` tells more")
+        return views.result(it)
+
+    def list_view(self, wanted: Filter) -> View:
+        """Jobs as lines of a list, with the cursor for what ends later."""
+        from queue_core import views
+
+        page = self.store.jobs(wanted)
+        return {"jobs": [views.summary(job) for job in page.jobs], "cursor": str(page.cursor)}
+
+    def ids(self, wanted: Filter) -> list[int]:
+        """The ids of all jobs that are meant, oldest first, whatever the filter's limit."""
+        return self.store.ids(wanted)
+
+    def dead_letters(self, wanted: Filter, what: Literal["retry", "discard"]) -> tuple[list[int], int]:
+        """The ids that a bulk is for, and how many it leaves out because other jobs have taken them over."""
+        from queue_core.escalation import TAKEN_OVER
+
+        ids = self.store.ids(replace(wanted, no_successor_in=TAKEN_OVER[what]))
+        return ids, len(self.store.ids(wanted)) - len(ids)
+
+    def states_of(self, ids: Sequence[int]) -> dict[int, JobState]:
+        """The states of these jobs; ids that are none (or pruned) are left out."""
+        return self.store.states_of(ids)
+
+    def status_view(self) -> View:
+        """Counts by state, the queues, the workers, the health."""
+        from queue_core import views
+
+        queues = self.store.queues()
+        return views.status(queues, self.worker_view(), self._health(views.counts(queues)))
+
+    def health_view(self) -> View:
+        """How full the queue is, and everything else that a person should know."""
+        from queue_core import views
+
+        return self._health(views.counts(self.store.queues()))
+
+    def _health(self, by_state: dict[str, int]) -> View:
+        from queue_core import problems, views
+
+        found = problems.found(self, by_state)
+        return views.health_of(by_state, capacity=self.settings.capacity, problems=found)
+
+    def stats(self, *, since: float | str = "24h", queue: str | None = None) -> View:
+        """Figures of a window of time that ends now, of one queue or of all: see `figures.report`.
+
+        `since` is where it begins: seconds since the epoch, a time as text, or a span such as 24h. UsageError.
+        """
+        from queue_core import figures
+
+        now, chosen = self.clock(), self.settings
+        begin = figures.beginning(since, now)
+        found = self.store.figures(since=begin, until=now, queue=queue, most_timed=figures.MOST_TIMED)
+        kept = figures.Kept(since=now - chosen.keep_days * figures.DAY, count=chosen.keep_count)
+        return figures.report(found, since=begin, until=now, queue=queue, kept=kept)
+
+    def worker_view(self) -> View:
+        """Whether workers are off, idle or busy, and their pids."""
+        live = self.live_workers()
+        if not live:
+            return {"state": "off", "pids": []}
+        busy = any(claim.worker in live for claim in self.store.running())
+        return {"state": "busy" if busy else "idle", "pids": list(live.values())}
+
+    def live_workers(self, *, claiming: bool = False) -> dict[str, int]:
+        """The pids of the workers that live, by their ids; with `claiming`, only of those that start commands."""
+        from queue_core.liveness import worker_lives
+
+        return {
+            worker.id: worker.pid
+            for worker in self.store.workers()
+            if ((worker.claiming and worker.keeper) or not claiming) and worker_lives(self.home, worker.id)
+        }
+
+    def has_backlog(self) -> bool:
+        """Whether a worker would find something to do: claimable, adoptable, spooled, or due by a schedule."""
+        from queue_core import recovery, spool
+
+        return (
+            self.store.claimable(self.clock())
+            or bool(recovery.orphans(self.store, self.home))
+            or bool(spool.pending(self.home))
+            or bool(self.store.due_schedules(self.clock(), limit=1))
+        )

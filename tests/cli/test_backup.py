@@ -1,0 +1,279 @@
+"""`runq backup` and the whole drill with a damaged database, by the real command line; and who may pin what."""
+
+import os
+import pty
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import AGENT, PATIENCE, RUNQ, Cli, Ran, on_terminal
+from tests.helpers import wait_until
+from tests.mcp.places import Place
+from tests.mcp.servers import Server
+
+
+def taken(cli: Cli) -> str:
+    """Back up; the name of the file."""
+    return Path(cli.ok("backup", "now").out.strip()).name
+
+
+def names(cli: Cli) -> list[str]:
+    return [line[0] for line in cli.ok("backup", "list").lines]
+
+
+def asked(cli: Cli, answer: str) -> tuple[int, str]:
+    """Restore on a terminal, with this answer: the exit code, and what was shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*RUNQ, "backup", "restore"],
+        env={**cli.env, "TERM": "dumb"},
+        cwd=cli.project,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while b"[y/N]" not in shown:
+            shown += os.read(ours, 65536)
+        os.write(ours, answer.encode() + b"\n")
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    return process.wait(PATIENCE), shown.decode()
+
+
+class TestNow:
+    def test_it_tells_the_file_that_it_made(self, cli: Cli):
+        cli.add("--", "true")
+        made = Path(cli.ok("backup", "now").out.strip())
+        assert made.parent == cli.home / "backups"
+        assert stat.S_IMODE(made.stat().st_mode) == 0o600
+        assert stat.S_IMODE(made.parent.stat().st_mode) == 0o700
+        found = cli.ok("backup", "list", "--json").json
+        assert found["folder"] == str(made.parent)
+        (one,) = found["backups"]
+        assert (one["name"], one["kind"], one["jobs"], one["ok"]) == (made.name, "manual", 1, True)
+        assert (one["path"], one["size"], one["error"]) == (str(made), made.stat().st_size, None)
+        assert cli.ok("backup", "list").lines == [
+            [made.name, "manual", one["taken_at"], str(one["size"]), "1", "ok"],
+        ]
+
+    def test_it_writes_to_a_file_of_ones_own_and_never_over_one(self, cli: Cli):
+        cli.add("--", "true")
+        assert cli.ok("backup", "now", "--to", "mine.db").out.strip() == str(cli.project / "mine.db")
+        assert os.listdir(cli.project) == ["mine.db"]
+        again = cli("backup", "now", "--to", "mine.db")
+        assert (again.code, "is there already" in again.err) == (1, True)
+        assert names(cli) == []
+        cli.ok("cancel", "1")
+        cli.ok("backup", "restore", "./mine.db", "--yes")
+        assert cli.states() == {1: "available"}
+
+    @pytest.mark.parametrize(
+        ("words", "complaint"),
+        [
+            (("backup", "undo"), "knows now, list and restore"),
+            (("backup", "now", "x"), "does not know what to do with `x`"),
+            (("backup", "list", "--to", "x"), "--to goes with `runq backup now`"),
+            (("backup", "now", "--yes"), "--yes goes with `runq backup restore`"),
+            (("backup", "now", "--to", "missing/x.db"), "in a folder that is there"),
+        ],
+    )
+    def test_what_makes_no_sense_is_told(self, cli: Cli, words: tuple[str, ...], complaint: str):
+        cli.add("--", "true")
+        ran = cli(*words)
+        assert (ran.code, complaint in ran.err) == (2, True), ran.err
+
+    def test_without_a_queue_there_is_nothing_to_back_up(self, cli: Cli):
+        ran = cli("backup", "now")
+        assert (ran.code, "nothing to back up" in ran.err) == (1, True)
+        assert "There are no backups" in on_terminal(cli, "backup", "list")
+
+    def test_on_a_terminal_the_list_is_a_table(self, cli: Cli):
+        cli.add("--", "true")
+        name = taken(cli)
+        shown = on_terminal(cli, "backup", "list", columns=120)
+        assert "NAME" in shown
+        assert name in shown
+
+
+class TestRestore:
+    def test_without_a_terminal_it_needs_a_yes(self, cli: Cli):
+        cli.add("--", "true")
+        taken(cli)
+        cli.add("--", "true")
+        ran = cli("backup", "restore")
+        assert (ran.code, "--yes" in ran.err) == (2, True)
+        assert len(cli.states()) == 2
+        assert cli.ok("backup", "restore", "--yes").lines[0][1] == "1"
+        assert cli.states() == {1: "available"}
+
+    def test_on_a_terminal_it_shows_what_would_happen_and_asks(self, cli: Cli):
+        cli.add("--", "true")
+        name = taken(cli)
+        cli.add("--", "true")
+        code, shown = asked(cli, "n")
+        assert (code, len(cli.states())) == (1, 2)
+        assert name in shown
+        assert "holds 1 job." in shown
+        assert "The queue holds 2 jobs now" in shown
+        assert "what waited runs again" in shown
+        code, shown = asked(cli, "y")
+        assert (code, cli.states()) == (0, {1: "available"})
+        assert "is kept as before-restore-" in shown
+
+    def test_its_json_tells_under_which_name_the_database_from_before_is_kept(self, cli: Cli):
+        cli.add("--", "true")
+        taken(cli)
+        cli.add("--", "true")
+        done = cli.ok("backup", "restore", "--yes", "--json").json
+        assert done["restored"]["jobs"] == 1
+        cli.ok("backup", "restore", done["kept_as"], "--yes")
+        assert len(cli.states()) == 2
+
+    def test_it_is_a_persons_alone(self, cli: Cli):
+        cli.add("--", "true")
+        taken(cli)
+        for env in (AGENT, cli.hook_env, {"RUNQ_JOB_ID": "1"}):
+            ran = cli("backup", "restore", "--yes", **env)
+            assert (ran.code, "only a person may restore" in ran.err) == (1, True)
+        assert len(names(cli)) == 1
+
+    @pytest.mark.parametrize("which", ["nonsense.db", "../runq.db", "/nowhere/x.db"])
+    def test_what_is_no_backup_is_not_restored(self, cli: Cli, which: str):
+        cli.add("--", "true")
+        taken(cli)
+        ran = cli("backup", "restore", which, "--yes")
+        assert (ran.code, "there is no backup" in ran.err) == (1, True)
+
+    def test_the_database_itself_is_no_backup_of_it(self, cli: Cli):
+        cli.add("--", "true")
+        ran = cli("backup", "restore", str(cli.home / "runq.db"), "--yes")
+        assert (ran.code, "the queue's database itself" in ran.err) == (1, True)
+
+    def test_a_server_that_is_open_goes_on_with_what_was_restored(self, tmp_path: Path):
+        with Place(tmp_path) as place:
+            place.configure(agents="allow")
+            cli = _beside(place)
+            cli.ok("pause")
+            with Server(place, RUNQ_IDLE="0") as server:
+                server.shake_hands()
+                cli.ok("add", "--queue", "later", "--delay", "3600", "--", "true")
+                name = taken(cli)
+                added = server.call("enqueue", argv=["true"], queue="later", delay=3600)
+                assert server.call("status")["counts"]["scheduled"] == 2
+                wait_until(lambda: not cli.ok("status", "--json").json["worker"]["pids"], "no worker is up")
+                cli.ok("backup", "restore", name, "--yes")
+                assert server.call("status")["counts"]["scheduled"] == 1
+                again = server.call("enqueue", argv=["true"], queue="later", delay=3600)
+                assert again["id"] > added["id"]
+                assert server.call("status")["counts"]["scheduled"] == 2
+
+
+def _beside(place: Place) -> Cli:
+    made = Cli.__new__(Cli)
+    made.home, made.project, made.processes = place.home, place.project, []
+    made.env = {key: value for key, value in place.environ.items() if not key.startswith("CLAUDE")}
+    return made
+
+
+def garbage(path: Path):
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 3)
+        file.write(b"\xa5" * (size // 3))
+
+
+def cut_in_half(path: Path):
+    os.truncate(path, path.stat().st_size // 2 + 11)
+
+
+def no_header(path: Path):
+    with path.open("r+b") as file:
+        file.write(b"\xa5" * 100)
+
+
+class TestTheDrill:
+    @pytest.mark.parametrize("harm", [garbage, cut_in_half, no_header])
+    def test_a_damaged_database_names_the_way_out_and_comes_back(self, cli: Cli, harm):
+        lines = "\n".join('{"argv": ["echo", "%s"]}' % ("x" * 500) for _ in range(300))
+        cli.ok("add", "--file", "-", stdin=lines.encode())
+        older, newest = taken(cli), taken(cli)
+        harm(cli.home / "backups" / newest)
+        cli.ok("add", "--", "echo", "since")
+        harm(cli.home / "runq.db")
+        ran = cli("list", "--limit", "1000")
+        assert ran.code == 1
+        assert "is damaged" in ran.err
+        way_out = "`runq backup restore` brings back the newest good backup, "
+        # Only a glance is taken at it here, which may miss what damage there is in its middle.
+        assert ran.err.split(way_out)[1].strip() in ((older, newest) if harm is garbage else (older,))
+        listed = {line[0]: line[5] for line in cli.ok("backup", "list").lines}
+        assert listed[older] == "ok"
+        assert "damaged" in listed[newest]
+        assert cli("backup", "now").code == 1
+        assert cli.ok("backup", "restore", "--yes").lines[0][:2] == [older, "300"]
+        assert len(cli.ok("list", "--limit", "1000").lines) == 300
+        assert cli.add("--", "true") > 301
+        kept = next(name for name in names(cli) if name.startswith("before-restore-"))
+        assert cli("backup", "restore", kept, "--yes").code == 1
+
+    def test_so_does_one_that_is_gone(self, cli: Cli):
+        cli.add("--", "true")
+        taken(cli)
+        for path in cli.home.glob("runq.db*"):
+            path.unlink()
+        assert len(names(cli)) == 1
+        assert not (cli.home / "runq.db").exists()
+        cli.ok("backup", "restore", "--yes")
+        cli.work()
+        assert cli.states() == {1: "succeeded"}
+
+    def test_without_a_backup_the_way_out_is_another(self, cli: Cli):
+        cli.add("--", "true")
+        cli.states()  # whoever closes it last brings all into the one file
+        no_header(cli.home / "runq.db")
+        assert "there is no backup of it" in cli("list").err
+        assert "no good backup" in cli("backup", "restore", "--yes").err
+
+
+class TestPins:
+    def pin(self, cli: Cli, *words: str, **env: str) -> Ran:
+        return cli.ok("pin", *words, "--json", **env)
+
+    def test_whose_a_pin_is_follows_from_who_asks(self, cli: Cli):
+        for _ in range(4):
+            cli.add("--", "true")
+        assert self.pin(cli, "1").json == {"jobs": [{"id": 1, "state": "available"}], "gave_way": []}
+        self.pin(cli, "2", RUNQ_PIN_CAP="2", **AGENT)
+        assert self.pin(cli, "3", RUNQ_PIN_CAP="2", **AGENT).json["gave_way"] == [2]
+        ran = cli.ok("pin", "4", RUNQ_PIN_CAP="2", **AGENT)
+        assert (ran.lines, "job 3 is pinned no longer" in ran.err) == ([["4", "available"]], True)
+        refused = cli("unpin", "4", "1", **AGENT)
+        assert (refused.code, "job 1 was pinned by a person" in refused.err) == (1, True)
+        assert [cli.job(job)["pinned"] for job in (1, 2, 3, 4)] == [True, False, False, True]
+        cli.ok("unpin", "4", **AGENT)
+        cli.ok("unpin", "1")
+        assert not any(cli.job(job)["pinned"] for job in (1, 2, 3, 4))
+
+    def test_agents_and_hooks_pin_no_more_at_once_than_the_cap(self, cli: Cli):
+        for _ in range(3):
+            cli.add("--", "true")
+        for cap, ids in (("2", ("1", "2", "3")), ("0", ("1",))):
+            ran = cli("pin", *ids, RUNQ_PIN_CAP=cap, **AGENT)
+            assert (ran.code, "`pin_cap`" in ran.err) == (1, True)
+        cli.ok("pin", "1", "2", "3", RUNQ_PIN_CAP="0")
+
+    def test_under_a_hook_it_is_silent(self, cli: Cli):
+        cli.add("--", "true"), cli.add("--", "true")
+        cli.ok("pin", "1", RUNQ_PIN_CAP="1", **cli.hook_env)
+        ran = cli.ok("pin", "2", RUNQ_PIN_CAP="1", **cli.hook_env)
+        assert (ran.out, ran.err) == ("", "")
+        assert not cli.job(1)["pinned"]

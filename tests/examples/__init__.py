@@ -1,0 +1,1 @@
+"""The examples as their users have them: real servers, real requests, real signals."""
