@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from queue_core.handlers import Function, Handler, P, T
     from queue_core.model import NewJob, Receipt
     from queue_core.worker.loop import Worker
+    from queue_core.worker.options import Mode
 
 log = logging.getLogger("runq.background")
 
@@ -190,7 +191,8 @@ class Background:
     async def _end(self) -> None:
         self._ending = True
         await on_thread(self._inbox.flush)
-        for mode, patience in (("finish", self._patience), ("stop", LAST_PATIENCE)):
+        steps: tuple[tuple[Mode, float], ...] = (("finish", self._patience), ("stop", LAST_PATIENCE))
+        for mode, patience in steps:
             if self._worker is None:
                 return
             self._worker.change_mode(mode)
