@@ -44,7 +44,7 @@ _JOB = (
         "result",
     ),
 )
-_ENDED = ("id", "state", "waiting_for", "progress", "outcome", "exit_code", "signal", "error")
+_ENDED = ("id", "state", "waiting_for", "progress", "outcome", "exit_code", "signal", "error", "escalated_to")
 _ATTEMPT = ("claim", "outcome", "exit_code", "signal", "error", "finished_at")
 
 

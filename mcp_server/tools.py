@@ -286,7 +286,7 @@ class Tools:
         told = -1
         while True:
             seen = self._session.changes
-            states = await self._session.read(reads.states_of(tuple(ids)))
+            states = await self._session.read(reads.standings(tuple(ids)))
             unknown = [job_id for job_id in ids if job_id not in states]
             if unknown and told < 0:
                 raise UnknownJob(unknown[0])

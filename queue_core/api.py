@@ -71,7 +71,8 @@ def handler(
 def wait(*ids: int, timeout: float | None = None) -> dict[int, str]:
     """Wait until these jobs (none named: all that wait or run now) have ended, `timeout` seconds at most.
 
-    Their states then: those that have not ended in time are in one of the states before. UnknownJob.
+    How they stand then: those that have not ended in time are in one of the states before, and one that has died
+    and was handed over stands as its successors do. UnknownJob.
     """
     from queue_core import waiting
 

@@ -8,7 +8,7 @@ repeats the table as a constraint, and the diagram in docs/architecture.md is ge
 from __future__ import annotations
 
 from queue_core.errors import InvalidTransition
-from queue_core.model import ENDED
+from queue_core.model import ENDED, LIVE
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False
@@ -82,6 +82,16 @@ def dependency(
     if state == "dead":
         return "met"
     return "never" if state in ("succeeded", "cancelled") else "open"
+
+
+def standing(state: JobState, successors: Collection[JobState]) -> JobState:
+    """How a job stands for those who wait for its end: a dead one that was handed over, as its successors do."""
+    if state != "dead":
+        return state
+    if "succeeded" in successors:
+        return "succeeded"
+    alive: list[JobState] = [one for one in successors if one in LIVE]
+    return alive[0] if alive else "dead"
 
 
 class Decision(Frozen):

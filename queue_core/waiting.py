@@ -6,7 +6,7 @@ import select
 import time
 
 from queue_core.changes import Bell
-from queue_core.errors import QueueError, UnknownJob
+from queue_core.errors import StoreBusy, StoreFull, UnknownJob
 from queue_core.jobs import Filter
 from queue_core.model import ENDED, LIVE
 
@@ -23,7 +23,7 @@ GONE = "gone"  # the state of a job that was pruned while it was waited for
 
 
 def wait_for(queue: Queue, ids: Sequence[int], timeout: float | None) -> dict[int, str]:
-    """Wait until these jobs (none named: all that wait or run now) have ended; their states then. UnknownJob."""
+    """Wait until these jobs (none named: all that wait or run now) have ended; how they stand then. UnknownJob."""
     known = queue.states_of(ids)
     for one in ids:
         if one not in known:
@@ -40,13 +40,13 @@ class Waited:
         self._queue = queue
         self.ids = ids
         self.pending = list(ids)
-        self.states: dict[int, str] = {}  # at the last look
+        self.states: dict[int, str] = {}  # at the last look; of a job that was handed over, its successors'
 
     def look(self) -> Iterator[int]:
         """The jobs that have ended since the last look."""
         for begin in range(0, len(self.pending), CHUNK):
             asked = self.pending[begin : begin + CHUNK]
-            found = self._queue.states_of(asked)
+            found = self._queue.store.standings(asked)
             self.states.update({one: found.get(one, GONE) for one in asked})
         yield from (one for one in self.pending if self._has_ended(one))
         self.pending = [one for one in self.pending if not self._has_ended(one)]
@@ -97,5 +97,5 @@ def _settle_leftovers(queue: Queue) -> None:
     """What a dead worker left has ended, if its record says so; waiting goes on if that cannot be seen to now."""
     try:
         queue.recover()
-    except QueueError:
+    except (StoreBusy, StoreFull):
         pass

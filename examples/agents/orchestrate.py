@@ -7,8 +7,7 @@ from queue_core import get_queue, get_status, start_worker, stop_worker, wait
 queue = get_queue()
 receipts = queue.submit_file(sys.argv[1] if len(sys.argv) > 1 else "plan.jsonl")
 start_worker(parallelism=3)
-while any(state not in ("succeeded", "dead", "cancelled") for state in wait(timeout=600).values()):
-    pass  # wait() is for what is there when it is called: what takes over comes later
+wait(*[receipt.id for receipt in receipts], timeout=600)  # and for those that take over from them
 stop_worker()
 
 for receipt in receipts:

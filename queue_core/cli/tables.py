@@ -344,6 +344,8 @@ class Waiting:
         line = Text.assemble(f"Job {job['id']} ", coloured(job["state"]), f" ({how})" if how else "")
         if job.get("argv") or job.get("handler"):
             line.append(f"  {command_of(job)}", "dim")
+        if job.get("escalated_to"):
+            line.append(f", handed over to {job['escalated_to']}")
         self._bar.console.print(line, overflow="ellipsis", no_wrap=True)
         self._bar.advance(self._task)
 

@@ -31,7 +31,8 @@ VERBS = {
             Option(name="timeout", metavar="SECONDS", kind="number", help="no longer than this"),
             JSON,
         ),
-        more="In a pipe each job is a line as it ends: id, state, exit code.",
+        more="In a pipe each job is a line as it ends: id, state, exit code. Who waits for a job that was handed over\n"
+        "waits for its successors: the success of one of them counts as the job's own.",
         example="runq wait 7 8\nrunq wait --all --timeout 600",
     ),
 }
@@ -108,5 +109,6 @@ class _shown:
 
 
 def _write_line(job: View) -> None:
-    sys.stdout.write(columns(job["id"], job["state"], job["exit_code"]) + "\n")
+    successor = [f"handed over to {job['escalated_to']}"] if job.get("escalated_to") else []
+    sys.stdout.write(columns(job["id"], job["state"], job["exit_code"], *successor) + "\n")
     sys.stdout.flush()

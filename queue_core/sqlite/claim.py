@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from queue_core.fastjson import loads
 from queue_core.jobs import Lease
-from queue_core.sqlite import locks, quotas, reads
+from queue_core.sqlite import locks, quotas, readiness, reads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _queues_in_turn(tx: sqlite3.Connection, claimant: Claimant, limit: int) -> l
         found = {name: (turn, running) for name, running, turn in tx.execute(_READY, (limit,)).fetchall()}
     if not claimant.handlers:
         return [(name, running) for name, (_, running) in found.items()]
-    for name, running, turn in tx.execute(*reads.handled_queues(claimant.handlers, limit)).fetchall():
+    for name, running, turn in tx.execute(*readiness.handled_queues(claimant.handlers, limit)).fetchall():
         found[name] = (turn, running)
     return [(name, running) for name, (_, running) in sorted(found.items(), key=lambda item: item[1])]
 

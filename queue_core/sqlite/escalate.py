@@ -11,6 +11,7 @@ from os.path import realpath
 
 from queue_core.escalation import ID
 from queue_core.fastjson import dumps
+from queue_core.sqlite.reads import SUCCESSORS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ SELECT 'available', queue, priority, sequential, :argv, iif(approved_at IS NULL,
   cwd, env, own_env, timeout, retry, retries, locks, :rest, id, schedule, name, meta, caller, session, project,
   client, approved_at, :now, :now
 FROM jobs WHERE id = :id"""
-_SUCCESSORS = """
-WITH RECURSIVE later (id, state) AS (
-  SELECT id, state FROM jobs INDEXED BY jobs_successors WHERE escalated_from = ?
-  UNION ALL
-  SELECT j.id, j.state FROM later JOIN jobs j INDEXED BY jobs_successors ON j.escalated_from = later.id)
-SELECT state FROM later"""
 _PREDECESSORS = """
 WITH RECURSIVE earlier (id) AS (
   SELECT escalated_from FROM jobs WHERE id = ? AND escalated_from IS NOT NULL
@@ -59,7 +54,7 @@ def hand_over(tx: sqlite3.Connection, job_id: int, chain: Sequence[Sequence[Any]
 
 def successors(tx: sqlite3.Connection, job_id: int) -> list[JobState]:
     """The states of all jobs that this one was handed over to, and those were, and so on."""
-    return [row[0] for row in tx.execute(_SUCCESSORS, (job_id,)).fetchall()]
+    return [row[0] for row in tx.execute(SUCCESSORS, (job_id,)).fetchall()]
 
 
 def predecessors(tx: sqlite3.Connection, job_id: int) -> list[tuple[int, JobState]]:

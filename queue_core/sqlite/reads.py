@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from queue_core.fastjson import loads
 from queue_core.jobs import Attempt, Job, Link, Orphan, Page, QueueRow, WorkerRow
+from queue_core.lifecycle import standing
 from queue_core.model import PRIORITIES, STATES, Step
-from queue_core.quotas import WINDOW, rest_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ _ATTEMPT_NAMES = tuple(_ATTEMPT_COLUMNS.split(", "))
 # A path, or its last part. LIKE would ignore case, and read `_` and `%` in a name as wildcards.
 _IS_PROGRAM = "program = ? OR substr(program, -length(?) - 1) = '/' || ?"
 _IS_EXECUTABLE = _IS_PROGRAM.replace("program", "executable")
+# The states of all that took over from a job, and from those, and so on.
+SUCCESSORS = """
+WITH RECURSIVE later (id, state) AS (
+  SELECT id, state FROM jobs INDEXED BY jobs_successors WHERE escalated_from = ?
+  UNION ALL
+  SELECT j.id, j.state FROM later JOIN jobs j INDEXED BY jobs_successors ON j.escalated_from = later.id)
+SELECT state FROM later"""
 _COUNTERS = ", ".join(STATES)
-# A rest that is over; or it would last for more than a minute, since the clock was set back: a claim shortens it.
-_RESTED = f"(rests_until <= ? OR rests_until > ? + {WINDOW})"
-_HAS_HANDLED = (
-    "EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_handled WHERE jobs.queue = queues.name AND parked IS NULL"
-    " AND state = 'available' AND jobs.handler IN"
-)
 _CHAIN = """
 WITH RECURSIVE
   earlier (id) AS (
@@ -168,9 +169,9 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
         parameters.extend(values)
 
     if wanted.ids:
-        narrow(f"id IN ({_marks(wanted.ids)})", *wanted.ids)
+        narrow(f"id IN ({marks(wanted.ids)})", *wanted.ids)
     if wanted.states:
-        narrow(f"state IN ({_marks(wanted.states)})", *wanted.states)
+        narrow(f"state IN ({marks(wanted.states)})", *wanted.states)
     for column in ("queue", "caller", "session", "project"):
         value: str | None = getattr(wanted, column)
         if value is not None:
@@ -180,7 +181,7 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
     for key, value in wanted.meta.items():
         narrow("EXISTS (SELECT 1 FROM json_each(jobs.meta) WHERE key = ? AND value = ?)", key, value)
     if wanted.no_successor_in:
-        narrow(f"NOT {HAS_SUCCESSOR_IN} ({_marks(wanted.no_successor_in)}))", *wanted.no_successor_in)
+        narrow(f"NOT {HAS_SUCCESSOR_IN} ({marks(wanted.no_successor_in)}))", *wanted.no_successor_in)
     if wanted.older_than is not None:
         narrow("finished_at < ?", wanted.older_than)
     if wanted.since is not None:
@@ -188,7 +189,8 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
     return conditions, parameters
 
 
-def _marks(values: Iterable[object]) -> str:
+def marks(values: Iterable[object]) -> str:
+    """Placeholders for so many values."""
     return ", ".join("?" for _ in values)
 
 
@@ -234,104 +236,6 @@ def running(host: str | None = None) -> Read[list[Orphan]]:
     return [Orphan(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def claimable(now: float, handlers: tuple[str, ...] = (), *, commands: bool = True) -> Read[bool]:
-    """Whether a worker with these handlers would find something to start now (not in a paused or resting queue)."""
-    return (yield from _something_to_claim(now, handlers, commands=commands)) and not (yield from _all_rest(now))
-
-
-def _something_to_claim(now: float, handlers: tuple[str, ...], *, commands: bool) -> Read[bool]:
-    if commands:
-        ready = yield (
-            "SELECT 1 FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0 AND ready > 0"
-            " AND running < slots AND rests_until IS NULL LIMIT 1",
-            (),
-        )
-        if ready:
-            return True
-    if handlers and (yield handled_queues(handlers, 1)):
-        return True
-    if (yield _rested_queues(now, handlers, commands=commands)):
-        return True
-    kinds = [f"jobs.handler IN ({_marks(handlers)})"] if handlers else []
-    kinds += ["jobs.handler IS NULL"] if commands else []
-    due = yield (
-        "SELECT 1 FROM jobs INDEXED BY jobs_scheduled JOIN queues ON queues.name = jobs.queue"
-        f" WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0 AND ({' OR '.join(kinds) or 'false'})"
-        " AND queues.barred = 0 AND queues.running < queues.slots"
-        f" AND (queues.rests_until IS NULL OR {_RESTED}) LIMIT 1",
-        (now, *handlers, now, now),
-    )
-    return bool(due)
-
-
-def _rested_queues(now: float, handlers: tuple[str, ...], *, commands: bool) -> Statement:
-    """A queue in which something could be claimed now that its rest is over."""
-    kinds = ["ready > 0"] if commands else []
-    if handlers:
-        kinds.append(f"handled > 0 AND {_HAS_HANDLED} ({_marks(handlers)}))")
-    return (
-        "SELECT 1 FROM queues INDEXED BY queues_resting WHERE rests_until IS NOT NULL"
-        f" AND {_RESTED} AND paused = 0 AND barred = 0 AND running < slots"
-        f" AND ({' OR '.join(kinds) or 'false'}) LIMIT 1",
-        (now, now, *handlers),
-    )
-
-
-def _all_rest(now: float) -> Read[bool]:
-    """Whether all queues together have used up their starts for now."""
-    until = yield from rest_of_all()
-    return until is not None and now < until <= now + WINDOW
-
-
-def rest_of_all() -> Read[float | None]:
-    """Until when nothing starts, since all queues together have used up their starts; None if they have not."""
-    rows = yield "SELECT value FROM meta WHERE name = 'rests_until'", ()
-    return rows[0][0] if rows else None
-
-
-def handled_queues(handlers: tuple[str, ...], limit: int) -> Statement:
-    """The queues in which a job for one of these handlers could be claimed, in the order of their turns."""
-    return (
-        "SELECT name, running, turn FROM queues INDEXED BY queues_handled WHERE paused = 0 AND barred = 0"
-        f" AND handled > 0 AND running < slots AND rests_until IS NULL AND {_HAS_HANDLED} ({_marks(handlers)}))"
-        " ORDER BY turn LIMIT ?",
-        (*handlers, limit),
-    )
-
-
-def unmanned() -> Read[list[str]]:
-    """The handlers that jobs wait for and no claiming worker has: their jobs are parked under "@" and the name."""
-    found: list[str] = []
-    after = "@"
-    while True:
-        rows = yield (
-            "SELECT min(parked) FROM jobs INDEXED BY jobs_parked WHERE parked > ? AND parked < 'A'",
-            (after,),
-        )
-        if rows[0][0] is None:
-            return found
-        after = rows[0][0]
-        found.append(after[1:])
-
-
-def next_due(after: float) -> Read[float | None]:
-    """When the next scheduled job is due, or the next schedule, or a queue has rested; None if none is."""
-    jobs_due = yield (
-        "SELECT due_at FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at > ?"
-        " ORDER BY due_at LIMIT 1",
-        (after,),
-    )
-    schedules_due = yield (
-        "SELECT min(max(next_at, coalesce(retry_at, next_at))) FROM schedules"
-        " WHERE paused = 0 AND max(next_at, coalesce(retry_at, next_at)) > ?",
-        (after,),
-    )
-    rests = yield "SELECT rests_until FROM queues INDEXED BY queues_resting WHERE rests_until IS NOT NULL", ()
-    rest_ends = [rest_end(until, after) for until in ((yield from rest_of_all()), *(row[0] for row in rests))]
-    due = [row[0] for row in (*jobs_due, *schedules_due)]
-    return min((time for time in (*due, *rest_ends) if time is not None), default=None)
-
-
 def limits() -> Read[dict[str, int]]:
     """The limits that are stored (parallelism, max_running, starts_per_minute), where any worker has stored them."""
     rows = yield "SELECT name, value FROM meta WHERE name IN ('parallelism', 'max_running', 'starts_per_minute')", ()
@@ -348,22 +252,6 @@ def dependencies(job_id: int) -> Read[list[tuple[int, str, str | None]]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-def barrier_ahead(job_id: int, queue: str, priority: int) -> Read[int | None]:
-    """The sequential job that has to end before this one of the same queue may start, if there is one."""
-    running = yield (
-        "SELECT id FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND queue = ? AND sequential = 1",
-        (queue,),
-    )
-    if running:
-        return running[0][0]
-    ahead = yield (
-        "SELECT id FROM jobs INDEXED BY jobs_barriers WHERE queue = ? AND state = 'available' AND parked IS NULL"
-        " AND sequential = 1 AND (priority, id) < (?, ?) ORDER BY priority, id LIMIT 1",
-        (queue, priority, job_id),
-    )
-    return ahead[0][0] if ahead else None
-
-
 def caller_of(job_id: int) -> Read[str | None]:
     """Who queued a job."""
     rows = yield "SELECT caller FROM jobs WHERE id = ?", (job_id,)
@@ -372,8 +260,17 @@ def caller_of(job_id: int) -> Read[str | None]:
 
 def states_of(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
     """The states of these jobs; unknown ids are left out."""
-    rows = yield f"SELECT id, state FROM jobs WHERE id IN ({_marks(wanted)})", wanted
+    rows = yield f"SELECT id, state FROM jobs WHERE id IN ({marks(wanted)})", wanted
     return dict(rows)
+
+
+def standings(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
+    """How these jobs stand for those who wait for them (see `lifecycle.standing`); unknown ids are left out."""
+    states = yield from states_of(wanted)
+    for job_id in [job_id for job_id, state in states.items() if state == "dead"]:
+        later = yield SUCCESSORS, (job_id,)
+        states[job_id] = standing("dead", [row[0] for row in later])
+    return states
 
 
 def waiting() -> Read[int]:

@@ -321,19 +321,19 @@ class SqliteStore:
         return self._read(reads.running(host))
 
     def claimable(self, now: float, *, handlers: Collection[str] = (), commands: bool = True) -> bool:
-        from queue_core.sqlite import reads
+        from queue_core.sqlite import readiness
 
-        return self._read(reads.claimable(now, tuple(handlers), commands=commands))
+        return self._read(readiness.claimable(now, tuple(handlers), commands=commands))
 
     def unmanned(self) -> list[str]:
-        from queue_core.sqlite import reads
+        from queue_core.sqlite import readiness
 
-        return self._read(reads.unmanned())
+        return self._read(readiness.unmanned())
 
     def next_due(self, after: float) -> float | None:
-        from queue_core.sqlite import reads
+        from queue_core.sqlite import readiness
 
-        return self._read(reads.next_due(after))
+        return self._read(readiness.next_due(after))
 
     def figures(self, *, since: float, until: float, queue: str | None, most_timed: int) -> Counts:
         from queue_core.sqlite import figures
@@ -341,9 +341,9 @@ class SqliteStore:
         return self._read(figures.counts(since=since, until=until, queue=queue, most_timed=most_timed))
 
     def rest_of_all(self) -> float | None:
-        from queue_core.sqlite import reads
+        from queue_core.sqlite import readiness
 
-        return self._read(reads.rest_of_all())
+        return self._read(readiness.rest_of_all())
 
     def limits(self) -> dict[str, int]:
         from queue_core.sqlite import reads
@@ -357,9 +357,9 @@ class SqliteStore:
 
     def barrier_ahead(self, job: Job) -> int | None:
         from queue_core.model import PRIORITIES
-        from queue_core.sqlite import reads
+        from queue_core.sqlite import readiness
 
-        return self._read(reads.barrier_ahead(job.id, job.queue, PRIORITIES.index(job.priority)))
+        return self._read(readiness.barrier_ahead(job.id, job.queue, PRIORITIES.index(job.priority)))
 
     def caller_of(self, job_id: int) -> Caller | None:
         from queue_core.sqlite import reads
@@ -370,3 +370,8 @@ class SqliteStore:
         from queue_core.sqlite import reads
 
         return self._read(reads.states_of(tuple(ids)))  # pyright: ignore[reportReturnType]
+
+    def standings(self, ids: Sequence[int]) -> dict[int, JobState]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.standings(tuple(ids)))  # pyright: ignore[reportReturnType]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queue_core.fastjson import loads
 from queue_core.settings import Settings
-from queue_core.sqlite import locks, quotas, reads
+from queue_core.sqlite import locks, quotas, readiness, reads
 from queue_core.sqlite.queues import ensure
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def leave_if_idle(tx: sqlite3.Connection, worker: str, *, now: float, handlers: 
 
     A job that arrives a moment later finds no worker registered, and its server boots one.
     """
-    if reads.run(tx, reads.claimable(now, tuple(handlers))):
+    if reads.run(tx, readiness.claimable(now, tuple(handlers))):
         return False
     deregister(tx, worker)
     return True

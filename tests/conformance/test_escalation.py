@@ -454,3 +454,33 @@ class TestPruning:
         assert bench.prune() == []
         assert [one.id for one in bench.store.chain(first)] == [first, second]
         assert bench.store.ids(Filter(states=("dead",), no_successor_in=TAKEN_OVER["retry"])) == []
+
+
+class TestWaiting:
+    """Who waits for a job that was handed over waits for its successors."""
+
+    def test_a_job_stands_as_its_successors_do_while_they_live_and_when_one_succeeds(self, bench: Bench) -> None:
+        plain = bench.added_and_run(FAILURE)
+        first = bench.add(on_dead=(("second",), ("third",)))
+        assert bench.store.standings([first, plain, 999]) == {first: "available", plain: "dead"}
+        bench.run(first, FAILURE)
+        assert bench.store.standings([first]) == {first: "available"}
+        (second,) = bench.claim()
+        assert bench.store.standings([first]) == {first: "running"}
+        bench.end(second, FAILURE)
+        (third,) = bench.claim()
+        bench.end(third)
+        assert bench.store.standings([first, second.job, third.job]) == dict.fromkeys(
+            (first, second.job, third.job), "succeeded"
+        )
+
+    @pytest.mark.parametrize("outcome", [FAILURE, None])
+    def test_a_chain_that_fails_or_is_cancelled_to_its_end_stands_dead(
+        self, bench: Bench, outcome: Outcome | None
+    ) -> None:
+        first = bench.added_and_run(FAILURE, on_dead=(("second",),))
+        if outcome is None:
+            bench.cancel(first + 1)
+        else:
+            bench.run(first + 1, outcome)
+        assert bench.store.standings([first]) == {first: "dead"}

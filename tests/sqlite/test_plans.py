@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queue_core.jobs import Filter, Outcome
-from queue_core.sqlite import admit, claim, control, escalate, locks, reads, schedules, settle
+from queue_core.sqlite import admit, claim, control, escalate, locks, readiness, reads, schedules, settle
 from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, exited, settlement
 from tests.sqlite.conftest import raw
 
@@ -65,8 +65,8 @@ class TestNamedStatements:
         [
             (lambda: reads.running("here"), "jobs_running"),
             (lambda: reads.running(None), "jobs_running"),
-            (lambda: reads.next_due(1.0), "jobs_scheduled"),
-            (lambda: reads.claimable(1.0), "queues_ready"),
+            (lambda: readiness.next_due(1.0), "jobs_scheduled"),
+            (lambda: readiness.claimable(1.0), "queues_ready"),
             (lambda: reads.job(1), "INTEGER PRIMARY KEY"),
             (lambda: reads.job(1), "jobs_successors"),
             (lambda: reads.chain(1), "jobs_successors"),
@@ -159,7 +159,7 @@ def live(bench: Bench) -> None:
 
 def test_the_barrier_ahead_is_found_without_reading_all_jobs(home: Home, store: SqliteStore) -> None:
     del store
-    read = reads.barrier_ahead(1, "q", 2)
+    read = readiness.barrier_ahead(1, "q", 2)
     for index, (sql, values) in zip(("jobs_running", "jobs_barriers"), (next(read), read.send([])), strict=True):
         steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
         assert bad_steps(steps) == []

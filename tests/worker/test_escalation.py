@@ -1,5 +1,6 @@
 """Escalation with a real worker: who took over knows from whom, keeps its lock, and is there once."""
 
+import json
 from collections import Counter
 
 from queue_core.jobs import Filter, Job
@@ -99,3 +100,14 @@ def test_a_program_that_is_gone_by_then_is_handed_over_from_as_from_any_other(ri
     rig.drain()
     assert chain_of(rig, 1) == [("false", "dead"), (str(gone), "dead"), ("here", "succeeded")]
     assert rig.outcomes(2) == [("spawn_failed", None)]
+
+
+def test_who_waits_for_a_job_waits_for_what_takes_over_from_it(rig: Rig) -> None:
+    gate = rig.gate()
+    rescue = json.dumps(["sh", "-c", gate.wait])
+    job = rig.sh("exit 1", "--retries", "0", "--on-dead", rescue)
+    rig.worker()
+    rig.reaches(job, "dead")
+    assert rig.runq("wait", str(job), "--timeout", "0", code=124).stdout == ""
+    gate.open()
+    assert rig.runq("wait", str(job)).stdout == f"{job}\tdead\t1\thanded over to {job + 1}\n"
