@@ -28,6 +28,34 @@ def prune(store: Store, home: Home, *, before: float, keep: int) -> int:
     return total
 
 
+def sweep(store: Store, home: Home, *, before: float) -> int:
+    """Remove files of jobs that are not known any more: of those pruned just before a kill, or undone by a restore.
+
+    Only what nobody has touched since `before`, in seconds since the epoch; how many folders went.
+    """
+    runs = os.path.join(home.data, "runs")
+    try:
+        ids = [int(name) for name in os.listdir(runs) if name.isdigit()]
+    except OSError:
+        return 0
+    gone = 0
+    for begin in range(0, len(ids), CHUNK):
+        chunk = ids[begin : begin + CHUNK]
+        known = store.states_of(chunk)
+        for job_id in chunk:
+            if job_id not in known and _untouched(os.path.join(runs, str(job_id)), before):
+                remove_runs(home, job_id)
+                gone += 1
+    return gone
+
+
+def _untouched(path: str, before: float) -> bool:
+    try:
+        return os.stat(path).st_mtime < before
+    except OSError:
+        return False
+
+
 def remove_runs(home: Home, job_id: int) -> None:
     """Remove a job's files; what cannot be removed is left for the next time."""
     import shutil

@@ -261,11 +261,13 @@ class Queue(Look):
 
     def prune(self, *, older_than_days: float | None = None, keep: int | None = None) -> int:
         """Forget ended jobs by age and count, and their output; how many went. Pinned ones stay."""
-        from queue_core.pruning import prune
+        from queue_core.pruning import prune, sweep
 
         days = self.settings.keep_days if older_than_days is None else older_than_days
         count = self.settings.keep_count if keep is None else keep
-        return prune(self.store, self.home, before=self.clock() - days * 86400, keep=count)
+        gone = prune(self.store, self.home, before=self.clock() - days * 86400, keep=count)
+        sweep(self.store, self.home, before=self.clock() - self.settings.keep_days * 86400)
+        return gone
 
     def recover(self) -> Found:
         """Settle what a dead worker left behind, where it is certain how it ended."""

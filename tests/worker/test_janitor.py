@@ -124,6 +124,18 @@ def test_pruning_by_age_and_count_removes_rows_and_files(rig: Rig) -> None:
     assert os.listdir(rig.home / "runs") == [str(jobs[0])]
 
 
+def test_files_that_no_job_owns_any_more_go_when_they_are_old(rig: Rig) -> None:
+    known = rig.sh("echo known")
+    rig.drain()
+    old, new = rig.home / "runs" / "7001", rig.home / "runs" / "7002"
+    for folder in (old / "1", new / "1", rig.home / "runs" / "notes"):
+        folder.mkdir(parents=True)
+    for folder in (old, rig.run_dir(known).parent, rig.home / "runs" / "notes"):
+        os.utime(folder, (1, 1))
+    rig.runq("prune")
+    assert sorted(path.name for path in (rig.home / "runs").iterdir()) == [str(known), "7002", "notes"]
+
+
 def test_a_worker_prunes_once_an_hour_however_short_workers_live(rig: Rig, busy: None) -> None:
     jobs = rig.add_all([{"argv": ["true"]} for _ in range(3)])
     rig.drain()
