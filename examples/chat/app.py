@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 logging.basicConfig(level=logging.INFO)
-log = logging.getLogger("chat")
 
 SIGNIFICANT = 3  # the score from which a memory is pinned
 
@@ -46,15 +45,11 @@ def score_later(memory: int) -> None:
 @background.handler("score")
 async def score(context: Context, memory: int) -> int:
     """Score one memory. A coroutine, since it mostly waits for others; what blocks goes to a thread."""
-    try:
-        text = await run_in_threadpool(memories.text, memory)
-        if text is None:
-            raise GiveUp(f"memory {memory} has been forgotten")
-        significance = await classifier.significance(text)
-        await run_in_threadpool(keep, context, memory, significance)
-    except Exception:
-        log.exception("memory %d could not be scored", memory)
-        raise  # the queue tries again, and keeps what fails for good
+    text = await run_in_threadpool(memories.text, memory)
+    if text is None:
+        raise GiveUp(f"memory {memory} has been forgotten")
+    significance = await classifier.significance(text)  # what fails is logged, tried again, and kept as a dead letter
+    await run_in_threadpool(keep, context, memory, significance)
     return significance
 
 
