@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mcp_server.text import clean, escaped
 from mcp_server.wording import for_agents
@@ -29,7 +29,8 @@ _SUMMARY = (
     "escalated_to",
 )
 _JOB = (
-    *("id", "state", "waiting_for", "progress", "queue", "priority", "name", "argv", "handler", "arguments", "cwd"),
+    *("id", "state", "waiting_for", "progress", "queue", "priority", "name"),
+    *("argv", "handler", "arguments", "on_dead", "cwd"),
     *("attempt", "max_attempts"),
     *(
         "outcome",
@@ -127,6 +128,8 @@ def _chosen(view: View, keys: Sequence[str]) -> View:
             del chosen[key]
     if "argv" in chosen:
         chosen["argv"] = _shortened(chosen["argv"])
+    if "on_dead" in chosen:
+        chosen["on_dead"] = [_shortened(argv) for argv in chosen["on_dead"]]
     return _worded(chosen)
 
 
@@ -139,11 +142,26 @@ def _worded(view: View) -> View:
         worded["argv"] = [escaped(word) for word in worded["argv"]]
     if "on_dead" in worded:
         worded["on_dead"] = [[escaped(word) for word in argv] for argv in worded["on_dead"]]
+    for key in ("arguments", "result"):
+        if key in worded:
+            worded[key] = _escaped_within(worded[key])
     if "chain" in worded:
         worded["chain"] = [_worded(link) for link in worded["chain"]]
     if "meta" in worded:
         worded["meta"] = {escaped(key): escaped(value) for key, value in worded["meta"].items()}
     return worded
+
+
+def _escaped_within(value: Any) -> Any:
+    """The same for the texts within a JSON value."""
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, list):
+        return [_escaped_within(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        found = cast("dict[str, Any]", value)
+        return {escaped(key): _escaped_within(item) for key, item in found.items()}
+    return value
 
 
 def _shortened(argv: Sequence[str]) -> list[str]:

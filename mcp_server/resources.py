@@ -48,7 +48,8 @@ class Contents:
 
     def dead_letters(self) -> str:
         """The jobs that failed for good, newest first."""
-        return _json(self._session.queue.list_view(Filter(states=("dead",), limit=MOST_LISTED)))
+        found = self._session.queue.list_view(Filter(states=("dead",), limit=MOST_LISTED))
+        return json.dumps({"jobs": found["jobs"], "cursor": found["cursor"]})
 
     def job(self, job_id: str) -> str:
         """One job with its attempts."""

@@ -19,7 +19,7 @@ from queue_core.callers import origin_of
 from queue_core.errors import QueueError, StoreBusy, StoreError
 from queue_core.model import Origin
 from queue_core.service import Queue
-from queue_core.sqlite.engine import translate, uri
+from queue_core.sqlite.engine import identity, translate, uri
 from queue_core.sqlite.reads import run_async
 from queue_core.value import replace
 from queue_core.worker.boot import Booter
@@ -52,6 +52,7 @@ class Session:
         self._queue: Queue | None = None
         self._opening = threading.Lock()
         self._reader: aiosqlite.Connection | None = None
+        self._file: tuple[int, int] | None = None  # the one that it reads
         self._reading = anyio.Lock()
         self._changed = anyio.Event()
 
@@ -146,8 +147,11 @@ class Session:
             raise translated or StoreError(f"the queue could not be read ({error})") from error
 
     async def _connection(self) -> aiosqlite.Connection:
-        if self._reader is None:
+        if self._reader is None or identity(self.queue.home.database) != self._file:
+            await self._close_reader()
             queue = await anyio.to_thread.run_sync(lambda: self.queue)
+            await anyio.to_thread.run_sync(queue.store.limits)  # refuses a file that is not to be gone on with
+            self._file = identity(queue.home.database)
             self._reader = await aiosqlite.connect(uri(queue.home.database, "ro"), uri=True, isolation_level=None)
         return self._reader
 

@@ -207,6 +207,9 @@ class Tools:
     ) -> View:
         """Run dead letters again with fresh retries: those named, or all that fit a filter."""
         ids, left_out = self._chosen("retry", job_ids, queue, program, older_than)
+        done = [job_id for job_id, state in self._queue.states_of(ids).items() if state == "succeeded"]
+        if done:  # a wrong id would do finished work a second time
+            raise ToolError(f"Job {done[0]} has succeeded, it is no dead letter; nothing was changed. Enqueue it anew.")
         if dry_run:
             return self._which(ids) | left_out
         return replies.moved(self._queue.replay(ids, self._session.origin(_client(ctx)))) | left_out

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from queue_core.handlers import Function, P, T
+    from queue_core.handlers import Function, Handler, P, T
     from queue_core.model import Receipt
     from queue_core.views import View
     from queue_core.worker.loop import Worker
@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 START_TIMEOUT = 30.0  # seconds for a worker to say that it is ready
 
 _opening = _thread.allocate_lock()
+_starting = _thread.allocate_lock()
 _queue: Queue | None = None
 _running: _RunningWorker | None = None
+_handlers: dict[str, Handler] = {}  # what the program has declared; they outlive the queue
 
 
 def get_queue() -> Queue:
     """This process's queue, opened when it is first asked for."""
     global _queue
     with _opening:  # a second queue would commit beside the first, not with it
-        if _queue is None:
+        if _queue is None or _queue.closed:
             _queue = Queue.open(group_commit=True)
+            _queue.handlers = _handlers
         return _queue
 
 
@@ -56,16 +59,20 @@ def enqueue(command: str | Sequence[str] | None = None, *, silent: bool | None =
     receipt = queue.submit(command, **fields)
     quiet = callers.under_hook(os.environ) if silent is None else silent
     if not quiet and sys.stderr.isatty():
+        from shlex import join
+
         job = queue.job(receipt.id)
-        sys.stderr.write(f"Queued job {receipt.id} ({receipt.state}): {job.handler or ' '.join(job.argv)}\n")
+        sys.stderr.write(f"Queued job {receipt.id} ({receipt.state}): {job.handler or join(job.argv)}\n")
     return receipt
 
 
 def handler(
     name: str, *, timeout: float | None = None, heartbeat: float | None = None
 ) -> Callable[[Function[P, T]], Function[P, T]]:
-    """Declare a function that runs jobs in this process's workers; see `Queue.handler`."""
-    return get_queue().handler(name, timeout=timeout, heartbeat=heartbeat)
+    """Declare a function that runs jobs in this process's workers; see `Queue.handler`. Opens nothing."""
+    from queue_core.handlers import declare
+
+    return declare(_handlers, name, timeout=timeout, heartbeat=heartbeat)
 
 
 def wait(*ids: int, timeout: float | None = None) -> dict[int, str]:
@@ -90,9 +97,13 @@ def get_status(job_id: int | None = None) -> View:
 
 
 def process_queue(*, parallelism: int | None = None) -> View:
-    """Run what is there in this process, then return the status: waits for no backoff."""
+    """Run what is there in this process, then return the status: waits for no backoff. Blocks: not for coroutines."""
+    import asyncio
+
     import anyio
 
+    if asyncio._get_running_loop() is not None:  # pyright: ignore[reportPrivateUsage]
+        raise WorkerError("process_queue() would block this event loop; call it in a thread, or use start_worker()")
     from queue_core.worker.loop import Worker
     from queue_core.worker.options import Options
 
@@ -107,12 +118,14 @@ def start_worker(*, parallelism: int | None = None, threshold: int = 1) -> bool:
     It claims until `stop_worker`; other processes' workers share the queue with it.
     """
     global _running
-    if _running is not None and _running.lives():
+    queue = get_queue()
+    with _starting:
+        if _running is not None and _running.lives():
+            return True
+        if _work_waiting(queue) < threshold:
+            return False
+        _running = _RunningWorker(queue, parallelism)
         return True
-    if _work_waiting(get_queue()) < threshold:
-        return False
-    _running = _RunningWorker(get_queue(), parallelism)
-    return True
 
 
 def _work_waiting(queue: Queue) -> int:
@@ -121,7 +134,7 @@ def _work_waiting(queue: Queue) -> int:
 
     left = recovery.orphans(queue.store, queue.home)
     due = queue.store.due_schedules(queue.clock(), limit=1000)
-    return queue.status_view()["health"]["pending"] + len(spool.pending(queue.home)) + len(due) + len(left)
+    return queue.store.waiting() + len(spool.pending(queue.home)) + len(due) + len(left)
 
 
 def stop_worker(*, now: bool = False, timeout: float = 60.0) -> bool:
@@ -147,10 +160,20 @@ def reset() -> None:
     """Stop the worker at once and forget the queue: for tests. What was accepted stays in its home."""
     global _queue
     if not stop_worker(now=True):
-        raise WorkerError("the worker does not leave: a command or a keeper is stopped; end those first")
+        raise WorkerError("the worker does not leave: a command, a keeper or a function does not stop; end it first")
     if _queue is not None:
         _queue.close()
         _queue = None
+
+
+def _forget_in_fork() -> None:
+    """Nothing of the parent's is the child's: neither the open database nor the worker's thread."""
+    global _queue, _running, _opening, _starting
+    _queue, _running = None, None
+    _opening, _starting = _thread.allocate_lock(), _thread.allocate_lock()
+
+
+os.register_at_fork(after_in_child=_forget_in_fork)
 
 
 class _RunningWorker:

@@ -14,7 +14,9 @@ Nothing that goes wrong here reaches the application: it is logged.
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import weakref
 from collections import deque
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -77,7 +79,9 @@ class Background:
         self._worker: Worker | None = None
         self._left = anyio.Event()  # the worker has left
         self._ending = False
+        self._left_behind = False
         self._has_warned = False
+        _forget_after_fork(self)
 
     def handler(
         self, name: str, *, timeout: float | None = None, heartbeat: float | None = None
@@ -91,7 +95,7 @@ class Background:
         with self._opening:
             if self._queue is None:
                 self._queue = self._open_queue()
-                self._queue.handlers.update(self._handlers)
+                self._queue.handlers = self._handlers  # one table: also for what is declared later
             return self._queue
 
     @property
@@ -114,7 +118,7 @@ class Background:
             return answer
         try:
             job = new_job({"handler": handler, "arguments": dict(arguments or {}), **options})
-        except (QueueError, TypeError, ValueError) as error:
+        except Exception as error:
             _refuse(answer, error)
             return answer
         answer.set_running_or_notify_cancel()  # on its way to the store, and no longer to be called back
@@ -122,7 +126,10 @@ class Background:
         return answer
 
     def _store(self, jobs: list[NewJob]) -> list[Receipt]:
-        queue = self.queue
+        try:
+            queue = self.queue
+        except StoreError as error:  # StoreBusy would say that the jobs lie in the spool
+            raise QueueError(f"the queue could not be opened: {error}") from error
         origin = queue.origin()
         try:
             receipts = queue.enqueue(jobs, origin)
@@ -185,6 +192,7 @@ class Background:
             if not self._ending:
                 await self._worker.run()
         finally:
+            self._left_behind = self._left_behind or self._worker.left_behind
             self._worker = None
             self._left.set()
 
@@ -202,8 +210,25 @@ class Background:
     def _close(self) -> None:
         with self._opening:
             queue, self._queue = self._queue, None
-        if queue is not None:
+        if queue is not None and not self._left_behind:  # functions that go on will have their end recorded
             queue.close()
+
+    def _forget(self) -> None:
+        """In a fork of the process: nothing of the parent's is this one's, neither its queue nor its threads."""
+        self._queue, self._worker = None, None
+        self._opening = threading.Lock()
+        self._inbox = _Inbox(self._store)
+
+
+def _forget_after_fork(background: Background) -> None:
+    kept = weakref.ref(background)
+
+    def forget() -> None:
+        found = kept()
+        if found is not None:
+            found._forget()  # pyright: ignore[reportPrivateUsage]
+
+    os.register_at_fork(after_in_child=forget)
 
 
 class _Inbox:
@@ -219,9 +244,13 @@ class _Inbox:
         """Leave a job here. Costs microseconds; a thread is there while there is something to store."""
         with self._changed:
             self._waiting.append((job, answer))
-            if not self._storing:
-                self._storing = True
-                threading.Thread(target=self._run, name="runq-enqueue").start()  # no daemon: the program waits
+            if self._storing:
+                return
+            self._storing = True
+        try:
+            threading.Thread(target=self._run, name="runq-enqueue").start()  # no daemon: the program's end waits for it
+        except RuntimeError:  # no more threads, or the program is ending: then whoever asks has to wait
+            self._run()
 
     def flush(self) -> None:
         """Wait until everything that was left here has been stored or refused."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from datetime import UTC, datetime, timedelta
 
 from queue_core.value import Frozen
@@ -26,7 +27,7 @@ FRESH = 23 * 3600.0  # seconds: within these of a nightly backup no other is tak
 STALE = 48 * 3600.0  # seconds after which a nightly backup is missed
 
 _NAME = re.compile(
-    r"(?:(nightly|manual|before-restore)|(snapshot)-(\d{1,18}))-(\d{4}-\d\d-\d\dT\d{6}Z)(?:-\d{1,6})?\.db", re.ASCII
+    r"(?:(nightly|manual|before-restore)|(snapshot)-(\d{1,18}))-(\d{4}-\d\d-\d\dT\d{6}Z)(?:-(\d{1,6}))?\.db", re.ASCII
 )
 _STAMP = "%Y-%m-%dT%H%M%SZ"
 
@@ -38,6 +39,7 @@ class Backup(Frozen):
     kind: Kind
     taken_at: float  # seconds since the epoch
     ended: int | None = None  # a snapshot's: how many completions there had been
+    again: int = 0  # how many others, of whatever kind, were taken before it in the same second
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class Backup(Frozen):
 def name_of(kind: Kind, taken_at: float, *, ended: int | None = None, again: int = 0) -> str:
     """The name for a backup; `again` numbers those of one second."""
     first = f"{kind}-{ended}" if ended is not None else kind
-    stamp = datetime.fromtimestamp(taken_at, UTC).strftime(_STAMP)
+    stamp = datetime.fromtimestamp(int(taken_at), UTC).strftime(_STAMP)  # of a float, it would round up
     return f"{first}-{stamp}{f'-{again + 1}' if again else ''}.db"
 
 
@@ -62,26 +64,42 @@ def described(path: str) -> Backup | None:
     except ValueError:  # such as the thirteenth month
         return None
     kind: Kind = found[1] or found[2]  # pyright: ignore[reportAssignmentType]
-    return Backup(path=path, kind=kind, taken_at=taken_at, ended=int(found[3]) if found[3] else None)
+    again = max(0, int(found[5]) - 1) if found[5] else 0
+    return Backup(path=path, kind=kind, taken_at=taken_at, ended=int(found[3]) if found[3] else None, again=again)
 
 
 def there(home: Home) -> list[Backup]:
-    """The backups in the home's folder, newest first; none if there is no such folder."""
+    """The backups in the home's folder, by the dates in their names, the latest first; none if there is no folder.
+
+    Files alone: to read from a link or a FIFO of such a name could take for ever.
+    """
     try:
         names = os.listdir(home.backups)
     except OSError:
         return []
-    return newest_first(one for name in names if (one := described(f"{home.backups}/{name}")))
+    found = (one for name in names if (one := described(f"{home.backups}/{name}")) and _is_file(one.path))
+    return sorted(found, key=_moment, reverse=True)
 
 
-def newest_first(backups: Iterable[Backup]) -> list[Backup]:
-    """In the order in which a restore would try them."""
-    return sorted(backups, key=lambda one: (one.taken_at, one.name), reverse=True)
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:  # it was rotated out meanwhile
+        return False
 
 
-def worth_restoring(backups: Iterable[Backup]) -> list[Backup]:
+def _moment(one: Backup) -> tuple[float, int]:
+    return one.taken_at, one.again
+
+
+def newest_first(backups: Iterable[Backup], *, now: float) -> list[Backup]:
+    """In the order in which they can be relied on: what is dated in the future was taken by a wrong clock, so last."""
+    return sorted(backups, key=lambda one: (one.taken_at <= now, _moment(one)), reverse=True)
+
+
+def worth_restoring(backups: Iterable[Backup], *, now: float) -> list[Backup]:
     """Those that a restore picks from unasked: not the state that another restore has left on purpose."""
-    return [one for one in newest_first(backups) if one.kind != "before-restore"]
+    return [one for one in newest_first(backups, now=now) if one.kind != "before-restore"]
 
 
 def nightly_due(now: float, taken: Sequence[float], *, since: float, at: str, zone: tzinfo | None = None) -> bool:
@@ -106,25 +124,33 @@ def last_time(now: float, at: str, zone: tzinfo | None = None) -> float:
     return (last if last.timestamp() <= now else last - timedelta(days=1)).timestamp()
 
 
-def snapshot_due(ended: int, newest: Backup | None, every: int) -> bool:
+def snapshot_due(ended: int, backups: Iterable[Backup], every: int, *, now: float) -> bool:
     """Whether so many jobs (`every`, 0 for never) have ended since the newest snapshot.
 
     Fewer than there were then means that the count has begun anew.
     """
+    newest = next((one for one in newest_first(backups, now=now) if one.kind == "snapshot"), None)
     since = ended - (newest.ended or 0 if newest else 0)
     return every > 0 and (since >= every or since < 0)
 
 
-def rotated_out(backups: Iterable[Backup], kind: Kind, keep: int) -> list[Backup]:
-    """Those of a kind that are beyond the `keep` newest. Manual and before-restore backups are a person's to remove."""
+def rotated_out(
+    backups: Iterable[Backup], kind: Kind, keep: int, *, now: float, just_taken: str | None = None
+) -> list[Backup]:
+    """Those of a kind that are beyond the `keep` newest. Manual and before-restore backups are a person's to remove.
+
+    The one at the path `just_taken` stays, whatever a clock that was set has made of its rank.
+    """
     if kind in ("manual", "before-restore"):
         return []
-    return newest_first(one for one in backups if one.kind == kind)[keep:]
+    beyond = newest_first((one for one in backups if one.kind == kind), now=now)[keep:]
+    return [one for one in beyond if one.path != just_taken]
 
 
 def missed(now: float, backups: Iterable[Backup], *, since: float, at: str) -> float | None:
-    """For how many seconds there has been no nightly backup, if that is too long."""
-    newest = max((one.taken_at for one in backups if one.kind == "nightly"), default=since)
+    """For how many seconds there has been no nightly backup, if that is too long (see `nightly_due` for the future)."""
+    nightly = (one.taken_at for one in backups if one.kind == "nightly")
+    newest = max((one for one in nightly if one < now + FRESH), default=since)
     return now - newest if at and now - newest > STALE else None
 
 

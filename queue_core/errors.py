@@ -30,7 +30,18 @@ class UnknownSchedule(QueueError):
     """No schedule has this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is no schedule `{name}`; `runq schedule list` shows the schedules there are")
+        shown = f"`{name}`" if name.isprintable() else repr(name)
+        super().__init__(f"there is no schedule {shown}; `runq schedule list` shows the schedules there are")
+
+
+# How a person calls the states that are no adjectives, and which states the events of theirs need.
+_STATES = {"succeeded": "has succeeded", "dead": "is a dead letter", "cancelled": "was cancelled"}
+_NEEDED = {
+    "approve": "only held jobs can be approved",
+    "reject": "only held jobs can be rejected",
+    "replay": "only jobs that have ended can be run again",
+    "discard": "only dead letters can be discarded",
+}
 
 
 class InvalidTransition(QueueError):
@@ -38,9 +49,10 @@ class InvalidTransition(QueueError):
 
     def __init__(self, state: str, event: str, job_id: int | None = None) -> None:
         self.state, self.event = state, event
-        which = "a job that is" if job_id is None else f"job {job_id} is"
-        hint = "" if job_id is None else f"; nothing was changed. `runq status {job_id}` tells more"
-        super().__init__(f"{which} {state}, so `{event}` does not apply{hint}")
+        which = "a job" if job_id is None else f"job {job_id}"
+        needed = _NEEDED.get(event, f"`{event}` does not apply")
+        hint = "" if job_id is None else "; nothing was changed"
+        super().__init__(f"{which} {_STATES.get(state, f'is {state}')}; {needed}{hint}")
 
 
 class QueueFull(QueueError):

@@ -47,6 +47,8 @@ def own_steps(job: NewJob, find: Callable[[str], str]) -> tuple[Step, ...]:
     """
     earlier = [job.argv]
     for argv in job.on_dead or ():
+        if not argv or not argv[0]:
+            raise InvalidJob('a step of on_dead is a command such as ["notify", "failed"], and not empty')
         check_argv(argv)
         if argv in earlier:
             raise InvalidJob(
@@ -65,6 +67,7 @@ def steps_by_rules(
     """
     steps: list[Step] = []
     followed: set[str] = set()
+    programs = {_place(path) for path in names[:1] if path.startswith("/")}
     while (name := _rule_for(rules, names)) is not None and name not in followed:
         followed.add(name)
         try:
@@ -73,6 +76,9 @@ def steps_by_rules(
             step = Step(argv=argv, executable=find(argv[0]), after=rules[name].after)
         except InvalidJob:
             break
+        if _place(step.executable) in programs:
+            break  # a circle that only shows here, where names have become paths
+        programs.add(_place(step.executable))
         steps.append(step)
         names = names_of(step.executable)
     return tuple(steps)
@@ -80,7 +86,7 @@ def steps_by_rules(
 
 def names_of(executable: str) -> tuple[str, ...]:
     """How a rule may call this program: by its path, the path it links to, or its bare name."""
-    return executable, os.path.realpath(executable), os.path.basename(executable)
+    return executable, _place(executable), os.path.realpath(executable), os.path.basename(executable)
 
 
 def _rule_for(rules: Mapping[str, Rule], names: Sequence[str]) -> str | None:
@@ -105,10 +111,23 @@ def checked_rules(value: Any, where: str) -> dict[str, Rule]:
     """The rules of config.toml, from tables by program; SettingsError names what is wrong, or the circle."""
     if not is_object(value) or not all(is_object(table) for table in value.values()):
         raise SettingsError(f"{where}: escalate is a table of programs, such as [escalate.aider] with a `run`")
-    rules = {name: _checked_rule(name, table, where) for name, table in value.items()}
+    rules = {_key(name, where): _checked_rule(name, table, where) for name, table in value.items()}
     for name in rules:
         _refuse_circle(name, rules, where)
     return rules
+
+
+def _key(name: str, where: str) -> str:
+    """A rule's program or handler as jobs are matched with it: a path by the folder that it really lies in."""
+    if not name or "\0" in name:
+        raise SettingsError(f"{where}: escalate.{name!a} names no program; write its name or path, or a handler's name")
+    return _place(name) if name.startswith("/") else name
+
+
+def _place(path: str) -> str:
+    """A path without links in its folders: /bin/ls is /usr/bin/ls where /bin is a link. The last part may be one."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def _checked_rule(name: str, table: Mapping[str, Any], where: str) -> Rule:
@@ -122,6 +141,7 @@ def _checked_rule(name: str, table: Mapping[str, Any], where: str) -> Rule:
     if after is not None and (isinstance(after, bool) or not isinstance(after, int) or not 0 < after < 2**31):
         raise SettingsError(f"{where}: escalate.{name}.after is a number of failures, at least 1, not {after!r}")
     try:
+        check_argv(run)
         fill_by(run, _checked_placeholder)
     except InvalidJob as error:
         raise SettingsError(f"{where}: escalate.{name}.run: {error}") from None

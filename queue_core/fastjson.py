@@ -86,3 +86,8 @@ def loads(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def in_words(error: ValueError) -> str:
+    """What is wrong with a text, as `loads` says it, without what repeats the column."""
+    return str(error).partition(" (char ")[0]

@@ -75,6 +75,8 @@ def declare(
     def decorate(function: Function[P, T]) -> Function[P, T]:
         import inspect
 
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidJob(f"the handler {name} is a generator, whose body nobody would run; use a plain function")
         table[name] = Handler(
             name=name,
             function=function,
@@ -99,6 +101,7 @@ class Context:
         self._room = queue.settings.output_cap
         self._stop = threading.Event()
         self.stop_reason: Reason | None = None
+        self.told = False  # the function has learnt that it is to stop
         self.last_sign = time.monotonic()
         self.output_bytes = 0
         self.cut_bytes = 0
@@ -133,12 +136,16 @@ class Context:
 
     @property
     def stopped(self) -> bool:
-        """Whether the job is to stop (it was cancelled, took too long, or its worker is to leave at once)."""
-        return self._stop.is_set()
+        """Whether the job is to stop (it was cancelled, took too long, or its worker is to leave at once).
+
+        A function that has seen this and returns nothing has stopped; if it returns a result, that counts.
+        """
+        self.told = self._stop.is_set()
+        return self.told
 
     def check(self) -> None:
         """Raise `Stopped` if the job is to stop: for loops in plain functions, which nothing else can end."""
-        if self._stop.is_set():
+        if self.stopped:
             raise Stopped(f"job {self.job} is to stop: {self.stop_reason}")
 
     def sleep(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from queue_core.errors import InvalidJob, UsageError
-from queue_core.fastjson import loads
+from queue_core.fastjson import in_words, loads
 from queue_core.shapes import is_object
 from queue_core.submission import new_job
 
@@ -24,7 +24,8 @@ def read_jobs(source: str) -> list[NewJob]:
         return [new_job(whole)]
     jobs = [_line(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not jobs:
-        raise InvalidJob(f'{source} holds no jobs; write one JSON object a line, such as {{"argv": ["true"]}}')
+        where = "standard input" if source == "-" else source
+        raise InvalidJob(f'{where} holds no jobs; write one JSON object a line, such as {{"argv": ["true"]}}')
     _refuse_circles(text, jobs)
     return jobs
 
@@ -57,6 +58,8 @@ def _text(source: str) -> str:
         ) from None
     except OSError as error:
         raise UsageError(f"{source} could not be read ({error.strerror})") from None
+    except ValueError:
+        raise UsageError(f"{source!a} is no path of a file; give one without NUL bytes") from None
 
 
 def _one_object(text: str) -> dict[str, Any] | None:
@@ -74,7 +77,9 @@ def _line(number: int, line: str) -> NewJob:
     try:
         fields: Any = loads(line)
     except ValueError as error:
-        raise InvalidJob(f"line {number} is not valid JSON ({error}); nothing of the file was stored") from None
+        raise InvalidJob(
+            f"line {number} is not valid JSON ({in_words(error)}); nothing of the file was stored"
+        ) from None
     if not is_object(fields):
         raise InvalidJob(f"line {number} is JSON, but no object; nothing of the file was stored")
     try:

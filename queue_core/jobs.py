@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from queue_core.model import Caller, JobState, OutcomeKind, Priority, Step
 
     Missed = Literal["skip", "once", "all"]  # what becomes of due times that nobody was there for
+    By = Literal["person", "automatic"]  # whose will a pause is: a person's, or an agent's or a hook's
 
 
 class Attempt(Frozen):
@@ -113,6 +114,8 @@ class Filter(Frozen):
     program: str | None = None  # a path, or a program's bare name: its real one, or that of a link to it
     meta: Mapping[str, str] = {}
     older_than: float | None = None  # ended before this time
+    handler: str | None = None
+    schedule: str | None = None  # the name of the one that queued it
     no_successor_in: tuple[str, ...] = ()  # leaves out what was handed over to a job in one of these states
     since: int | None = None
     limit: int = 50
@@ -184,13 +187,20 @@ class ScheduleRow(Frozen):
     job: str  # what it queues, as the spool writes it
     created_at: float
     next_at: float | None  # None: never again
+    decided_at: float  # when that was decided; later than now: the clock was set back meanwhile
+    caller: Caller = "person"  # who added it
     last_at: float | None = None
     last_job: int | None = None
-    paused: bool = False
+    paused_by: By | None = None
     trouble: str | None = None  # why it could not queue its job when it was due
     retry_at: float | None = None  # in trouble: not tried again before
 
     _secret = frozenset({"job"})
+
+    @property
+    def paused(self) -> bool:
+        """Whether it rests."""
+        return self.paused_by is not None
 
 
 class Lease(Frozen):

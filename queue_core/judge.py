@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue_core.home import Home
     from queue_core.jobs import Job
-    from queue_core.model import Admission
+    from queue_core.model import Admission, Step
     from queue_core.settings import Settings
 
 
@@ -47,7 +47,7 @@ class Judge:
                 break
             program = os.path.realpath(step.executable)
             handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
-            decision = self._decide(handed_over, project)
+            decision = _of_step(step, self._decide(handed_over, project))
         return decision
 
     def job(self, it: Job, *, project: str | None = None) -> str | None:
@@ -76,7 +76,7 @@ class Judge:
                 break
             program = os.path.realpath(step.executable)
             handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
-            decision = self._decide(handed_over, project or it.project)
+            decision = _of_step(step, self._decide(handed_over, project or it.project))
         return None if decision.verdict == "allowed" else decision.reason
 
     def _decide(self, request: Request, project: str | None) -> Decision:
@@ -85,6 +85,13 @@ class Judge:
         if decision.verdict == "ask" and self._broken:
             return Decision(verdict="ask", reason=f"the rules cannot be read: {self._broken}")
         return decision
+
+
+def _of_step(step: Step, decision: Decision) -> Decision:
+    """A decision on what may take over from a job, in words that name it."""
+    if decision.verdict == "allowed":
+        return decision
+    return replace(decision, reason=f"what takes over if it fails, `{' '.join(step.argv)}`: {decision.reason}")
 
 
 def _real(path: str | None) -> str | None:

@@ -29,6 +29,16 @@ def worker_lives(home: Home, worker: str) -> bool:
     return False
 
 
+def living_workers(home: Home) -> set[str]:
+    """The ids of all workers that live, as their locks alone tell."""
+    try:
+        names = os.listdir(home.path("workers"))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    ids = (name.removesuffix(".lock") for name in names if name.endswith(".lock"))
+    return {worker for worker in ids if worker_lives(home, worker)}
+
+
 def ask_to_leave(home: Home, worker: str, *, now: bool) -> None:
     """Have a worker leave when it next looks: a file says it, since its pid may be that of somebody's program."""
     descriptor = os.open(_request(home, worker), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -6,6 +6,7 @@ import os
 
 from queue_core import backups, rules, safekeeping, spool
 from queue_core.health import level
+from queue_core.model import WAITING
 from queue_core.views import pending
 
 TYPE_CHECKING = False
@@ -19,12 +20,13 @@ def found(queue: Look, by_state: dict[str, int]) -> list[str]:
     """Everything worth a person's attention now; empty is good."""
     checks = (
         _full(queue, by_state),
-        _dead(by_state),
+        _dead(queue, by_state),
         _held(by_state),
         _disk(queue),
         _policy(queue),
         _spool(queue),
         _backups(queue),
+        _paused(queue),
         _unmanned(queue),
         _schedules(queue),
     )
@@ -37,8 +39,9 @@ def _full(queue: Look, by_state: dict[str, int]) -> str | None:
     return "the queue is full: agents are refused; let jobs end, cancel some, or raise `capacity`"
 
 
-def _dead(by_state: dict[str, int]) -> str | None:
-    count = by_state["dead"]
+def _dead(queue: Look, by_state: dict[str, int]) -> str | None:
+    """Those that nobody has taken over: of a chain that has died to its end, only the end is to be seen to."""
+    count = by_state["dead"] and by_state["dead"] - queue.store.handed_over()
     if not count:
         return None
     letters = "dead letter" if count == 1 else "dead letters"
@@ -70,6 +73,18 @@ def _spool(queue: Look) -> str | None:
         return f"{len(broken)} spooled jobs cannot be read: look into {queue.home.spool}"
     waiting = len(spool.pending(queue.home))
     return f"{waiting} submissions wait in the spool for the database" if waiting else None
+
+
+def _paused(queue: Look) -> str | None:
+    waiting = {row.name: sum(row.counts[state] for state in WAITING) for row in queue.store.queues() if row.paused}
+    names = [name for name, count in waiting.items() if count]
+    if not names:
+        return None
+    count = sum(waiting.values())
+    jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
+    if len(names) == 1:
+        return f"{jobs} in the paused queue {names[0]}: `runq resume {names[0]}` hands out again"
+    return f"{jobs} in paused queues ({', '.join(names)}): `runq resume` hands out again, of a queue or of all"
 
 
 def _unmanned(queue: Look) -> str | None:

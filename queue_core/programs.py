@@ -23,7 +23,7 @@ def check_argv(argv: Sequence[str]) -> None:
     for argument in argv:
         if "\0" in argument:
             raise InvalidJob("an argument holds a NUL byte, which no program can be given; remove it")
-        length = len(argument) if argument.isascii() else len(os.fsencode(argument))
+        length = len(argument) if argument.isascii() else _length(argument)
         if length > MAX_ARGUMENT:
             raise InvalidJob(
                 f"an argument has {length} bytes, and {MAX_ARGUMENT} is the most; pass the text by --stdin or a file"
@@ -31,6 +31,13 @@ def check_argv(argv: Sequence[str]) -> None:
         size += length + 1
     if size > MAX_ARGV:
         raise InvalidJob(f"the command line has {size} bytes, and {MAX_ARGV} is the most; pass a file instead")
+
+
+def _length(argument: str) -> int:
+    try:
+        return len(os.fsencode(argument))
+    except UnicodeEncodeError:
+        raise InvalidJob("an argument holds half a surrogate pair, which is no text; remove it") from None
 
 
 def check_folder(cwd: str) -> None:

@@ -37,16 +37,28 @@ def decide(row: ScheduleRow, now: float, *, limit: int) -> Firing:
     """What becomes of the due times from the schedule's `next_at` up to `now`.
 
     `all` makes a job of each (the `limit` oldest now, the others by the next decision); `once` makes one of them
-    together; `skip` makes one if the latest is no more than `GRACE` seconds past, and else nothing.
+    together; `skip` makes one if the latest is no more than `GRACE` seconds past, and else nothing. A `next_at` that
+    lies too far ahead, since the clock was set back, is put right.
     """
     if row.next_at is None or row.next_at > now:
-        return Firing(jobs=0, next_at=row.next_at)
+        return Firing(jobs=0, next_at=_put_right(row, now))
     if row.missed == "all":
         return _each(row, row.next_at, now, limit)
     if row.missed == "skip" and row.next_at < now - GRACE:
         latest = following(row, now - GRACE - _JUST_BEFORE)
         return Firing(jobs=int(latest is not None and latest <= now), next_at=following(row, now))
     return Firing(jobs=1, next_at=following(row, now))
+
+
+def _put_right(row: ScheduleRow, now: float) -> float | None:
+    """When a schedule that is not due is so next: earlier than was decided under a clock that was set back since.
+
+    Not if that was by no more than `GRACE` seconds: a clock that is corrected a little makes nothing due twice.
+    """
+    if row.next_at is None or row.decided_at <= now + GRACE:
+        return row.next_at
+    later = following(row, now)
+    return row.next_at if later is None else min(row.next_at, later)
 
 
 def _each(row: ScheduleRow, first: float, now: float, limit: int) -> Firing:
@@ -63,12 +75,13 @@ def _each(row: ScheduleRow, first: float, now: float, limit: int) -> Firing:
 def following(row: ScheduleRow, after: float) -> float | None:
     """The first due time later than `after`, in seconds since the epoch; None if there is none for 50 years.
 
-    An interval's due times are counted from when the schedule was added. A cron line's follow the clock of its time
-    zone: a fixed time that a change of that clock leaves out comes as soon as the clock goes on, and one that
-    comes twice counts once, while lines with `*` in the minute or the hour simply follow the clock.
+    An interval's due times are counted from when the schedule was added (and back from there, for a clock that was
+    ahead then and was set back). A cron line's follow the clock of its time zone: a fixed time that a change of that
+    clock leaves out comes as soon as the clock goes on, and one that comes twice counts once, while lines with `*` in
+    the minute or the hour simply follow the clock.
     """
     if row.every is not None:
-        turn = max(0, int((after - row.created_at) // row.every)) + 1
+        turn = int((after - row.created_at) // row.every) + 1
         due = row.created_at + turn * row.every
         return due if due > after else row.created_at + (turn + 1) * row.every
     return _following_cron(row.cron or "", time_zone(row.zone), after)

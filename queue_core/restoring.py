@@ -17,7 +17,7 @@ from queue_core import backups, changes, recovery, safekeeping
 from queue_core.errors import NotAllowed, QueueError, StoreBusy, StoreError
 from queue_core.home import Home, make_folder
 from queue_core.keeper import protocol, records
-from queue_core.liveness import worker_lives
+from queue_core.liveness import living_workers
 from queue_core.sqlite import backup as engine
 from queue_core.sqlite import restore
 from queue_core.sqlite.driver import sqlite3
@@ -45,12 +45,18 @@ class Present(Frozen):
     jobs: int | None = None
 
 
+class Choice(Frozen):
+    """What a restore would put in place, and what a person should know before it does."""
+
+    chosen: Listed
+    warnings: tuple[str, ...] = ()
+
+
 class Restored(Frozen):
     """What a restore has done."""
 
     backup: Listed
     kept_as: str | None  # the name under which the database from before is kept; None if there was none
-    replaced: bool  # the file is another now: who had the old one open must open it anew
 
 
 class _Kept(Frozen):
@@ -58,21 +64,46 @@ class _Kept(Frozen):
 
     condition: Literal["sound", "unusable", "missing"]
     path: str | None = None
-    numbers: restore.Numbers | None = None
+    numbers: engine.Numbers | None = None
 
 
-def choose(home: Home, wanted: str | None) -> Listed:
+def choose(home: Home, wanted: str | None, *, now: float) -> Choice:
     """The backup of this name or path, or the newest good one; read from end to end. QueueError if it is of no use."""
-    if wanted is None:
-        for one in backups.worth_restoring(backups.there(home)):
-            found = safekeeping.look(one)
-            if found.error is None:
-                return found
-        raise QueueError("there is no good backup to restore; `runq backup list` shows those that there are")
+    chosen = _newest_good(home, now) if wanted is None else _looked_at(home, wanted)
+    return Choice(chosen=chosen, warnings=tuple(_warnings(home, chosen.backup, now)))
+
+
+def _newest_good(home: Home, now: float) -> Listed:
+    for one in backups.worth_restoring(backups.there(home), now=now):
+        found = safekeeping.look(one)
+        if found.error is None:
+            return found
+    raise QueueError("there is no good backup to restore; `runq backup list` shows those that there are")
+
+
+def _looked_at(home: Home, wanted: str) -> Listed:
     found = safekeeping.look(_named(home, wanted))
     if found.error is not None:
         raise QueueError(f"{wanted} cannot be restored: {found.error}; `runq backup list` shows the others")
     return found
+
+
+def _warnings(home: Home, chosen: backups.Backup, now: float) -> Iterator[str]:
+    """What its date does not tell, or tells wrongly, since a clock may have been wrong."""
+    if chosen.taken_at > now:
+        yield f"{chosen.name} is dated in the future: this clock is wrong, or was when it was taken"
+    newest, reached = chosen, _reached(chosen.path)
+    for one in backups.worth_restoring(backups.there(home), now=now):
+        if one.path != chosen.path and (its := _reached(one.path)) > reached:
+            newest, reached = one, its
+    if newest.path != chosen.path:
+        yield f"{newest.name} has newer content than {chosen.name}: more jobs had been added or had ended"
+
+
+def _reached(path: str) -> tuple[int, int]:
+    """How far a backup had counted: in one home these numbers never go back, whatever clocks do."""
+    found = engine.numbers_in(path) or engine.Numbers()
+    return found.last_id, found.ended
 
 
 def _named(home: Home, wanted: str) -> backups.Backup:
@@ -113,19 +144,21 @@ def restore_backup(
     chosen: Listed,
     caller: Caller,
     *,
-    now: float,
+    clock: Callable[[], float],
     chance: Callable[[], float],
     permanent_exit_codes: Collection[int] = (),
 ) -> Restored:
     """Put a backup in the database's place, and keep the database from before. A person's alone.
 
     QueueError, and nothing is changed: while a worker lives or a command runs, if the database cannot be
-    kept, if there is no room. `chance` is for the retries of what ran when the backup was taken.
+    kept, if there is no room, if the backup is no whole queue. `clock` gives seconds since the epoch;
+    `chance` is for the retries of what ran when the backup was taken.
     """
     refuse_others(caller)
-    with safekeeping.sole(home), locked(home.write_lock, PATIENCE):
+    with safekeeping.sole(home), locked(home.write_lock, PATIENCE), _cleared_away(home.restoring):
         # Under the lock, so that no worker comes up meanwhile: it has to register first.
         newest_claims = _refuse_while_busy(home)
+        now = clock()
         kept = _keep_present(home, now)
         with _undone_on_failure(home, kept):
             staging = Home(data=make_folder(home.restoring), config=home.config)
@@ -133,13 +166,14 @@ def restore_backup(
             _count_on(staging, kept.numbers, newest_claims)
             _settle_what_ran(staging, home, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
             _raise_claims(staging, newest_claims)
+            safekeeping.need_kept(home)
             if kept.condition == "sound":
                 restore.overwrite(home, staging.database)
             else:
                 restore.replace(home, staging.database, kept.path)
     changes.ring(home, "work", "watch")
     kept_as = os.path.basename(kept.path) if kept.path else None
-    return Restored(backup=chosen, kept_as=kept_as, replaced=kept.condition != "sound")
+    return Restored(backup=chosen, kept_as=kept_as)
 
 
 def refuse_others(caller: Caller) -> None:
@@ -162,8 +196,14 @@ def _undone_on_failure(home: Home, kept: _Kept) -> Generator[None]:
         if isinstance(error, OSError):
             raise StoreError(f"the backup could not be restored ({error}); what was there is kept") from error
         raise
+
+
+@contextmanager
+def _cleared_away(folder: str) -> Generator[None]:
+    try:
+        yield
     finally:
-        shutil.rmtree(home.restoring, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # who is in the way
@@ -171,23 +211,23 @@ def _undone_on_failure(home: Home, kept: _Kept) -> Generator[None]:
 
 def _refuse_while_busy(home: Home) -> dict[int, int]:
     """The newest claim of each job that has files here. QueueError while a worker lives or a command runs."""
-    if any(worker_lives(home, name.removesuffix(".lock")) for name in _names(home.path("workers"), ".lock")):
+    if living_workers(home):
         raise QueueError("a worker is up: end it with `runq work --stop`, then restore; nothing was changed")
     give_up = time.monotonic() + FAREWELL
     while any(protocol.alive(home.keeper(name)) for name in _names(home.path("keepers"))):
         if time.monotonic() > give_up:
-            raise QueueError(_COMMANDS_RUN.format("commands"))
+            raise QueueError(_RUNNING.format("commands still run", "them"))
         time.sleep(0.01)
     newest: dict[int, int] = {}
     for job, claim in _claims(home):
         if _runs(home.run(job, claim)):
-            raise QueueError(_COMMANDS_RUN.format(f"the command of job {job}"))
+            raise QueueError(_RUNNING.format(f"the command of job {job} still runs", "it"))
         newest[job] = max(claim, newest.get(job, 0))
     return newest
 
 
-_COMMANDS_RUN = (
-    "{0} still run, without a worker: wait for the end, or start a worker and end them with "
+_RUNNING = (
+    "{0}, without a worker: wait for the end, or start a worker and end {1} with "
     "`runq work --stop --now`, then restore; nothing was changed"
 )
 
@@ -206,9 +246,9 @@ def _runs(run_dir: str) -> bool:
     return records.locked(run_dir) or records.process_alive(record.start if record else None)
 
 
-def _names(folder: str, ending: str = "") -> list[str]:
+def _names(folder: str) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if name.endswith(ending)]
+        return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -226,27 +266,43 @@ def _keep_present(home: Home, now: float) -> _Kept:
         raise
     except StoreError:
         return _Kept(condition="unusable", path=safekeeping.new_path(home, "before-restore", now))
+    path, known = safekeeping.new_path(home, "before-restore", now), engine.numbers(connection)
     try:
-        known = restore.numbers(connection)
-        saved = safekeeping.take_into(home, "before-restore", now, save=lambda path: engine.copy(connection, path))
-        return _Kept(condition="sound", path=saved.backup.path, numbers=known)
+        safekeeping.note_kept(home, path)
+        engine.copy(connection, path)
+        return _Kept(condition="sound", path=path, numbers=known)
     except engine.NotSound:
-        path = safekeeping.new_path(home, "before-restore", now)
-        return _Kept(condition="unusable", path=path, numbers=restore.numbers(connection))
+        return _Kept(condition="unusable", path=path, numbers=known)
     finally:
         connection.close()
 
 
-def _count_on(staging: Home, known: restore.Numbers | None, newest_claims: Mapping[int, int]) -> None:
+def _count_on(staging: Home, known: engine.Numbers | None, newest_claims: Mapping[int, int]) -> None:
     """Bring the copy to this runq's schema, its workers forgotten, its numbers beyond all that were given."""
-    database = Database(staging)
-    own = restore.numbers(database.connection) or restore.Numbers()
+    database = _migrated(staging)
+    own = engine.numbers(database.connection) or engine.Numbers()
     if known is None:  # jobs that never ran have left nothing to count them by
-        known = restore.Numbers(last_id=own.last_id + restore.LEAP, ended=own.ended + restore.LEAP)
+        known = engine.Numbers(last_id=own.last_id + restore.LEAP, ended=own.ended + restore.LEAP)
     last_id = max(own.last_id, known.last_id, *newest_claims, 0)
-    database.write(restore.go_on_beyond, restore.Numbers(last_id=last_id, ended=known.ended))
+    database.write(restore.go_on_beyond, engine.Numbers(last_id=last_id, ended=known.ended))
     database.write(restore.forget_workers)
     database.close()
+
+
+_NOT_WHOLE = "the backup cannot be restored: {0}; nothing was changed. `runq backup list` shows the others"
+
+
+def _migrated(staging: Home) -> Database:
+    """The copy, brought to this runq's schema. QueueError if that does not make a whole queue of it."""
+    try:
+        database = Database(staging)
+        wrong = engine.examine(database.connection).error
+    except sqlite3.DatabaseError as error:
+        raise QueueError(_NOT_WHOLE.format(f"it is no whole queue ({error})")) from error
+    if wrong:
+        database.close()
+        raise QueueError(_NOT_WHOLE.format(wrong))
+    return database
 
 
 def _settle_what_ran(staging: Home, home: Home, **how: Any) -> None:
@@ -255,7 +311,7 @@ def _settle_what_ran(staging: Home, home: Home, **how: Any) -> None:
     try:
         found = recovery.recover(store, home, **how)
         if found.adoptable or found.alone:
-            raise QueueError(_COMMANDS_RUN.format("commands"))
+            raise QueueError(_RUNNING.format("commands still run", "them"))
     finally:
         store.close()
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from queue_core.settings import Settings
 
 PATIENCE = 60.0  # seconds that a person's backup waits for one that is being taken
+LEFT = 3600.0  # seconds after which an unfinished file in a folder of a person's own is nobody's any more
+KEPT = "kept"  # in the folder of a restore: the name of the copy that it needs only if it gets to its end
 
 
 class Listed(Frozen):
@@ -54,43 +56,48 @@ def look(one: Backup) -> Listed:
     return Listed(backup=one, size=size, jobs=found.jobs, error=error)
 
 
-def take(home: Home, now: float, to: str | None = None) -> Listed:
-    """Back the queue up at a person's wish, to a file of theirs or to the home's folder; rotated out by nothing."""
+def take(home: Home, clock: Callable[[], float], to: str | None = None) -> Listed:
+    """Back the queue up at a person's wish, to a file of theirs or to the home's folder; rotated out by nothing.
+
+    `clock` (seconds since the epoch) is asked when no other process is at work, so that the later one is the newer.
+    """
     if not os.path.exists(home.database):
         raise QueueError(f"there is nothing to back up: {home.database} does not exist")
     if to is not None:
-        return _take_to(home, now, os.path.abspath(to))
+        return _take_to(home, clock(), os.path.abspath(to))
     with sole(home):
-        return take_into(home, "manual", now, save=lambda path: engine.save(home, path))
+        return take_into(home, "manual", clock())
 
 
 def _take_to(home: Home, now: float, path: str) -> Listed:
-    if not os.path.isdir(os.path.dirname(path)) or os.path.isdir(path):
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder) or os.path.isdir(path):
         raise UsageError(f"--to names a file that is to be made, in a folder that is there; not {path}")
+    engine.remove_unfinished(folder, before=now - LEFT)
     found = engine.save(home, path)
     one = backups.Backup(path=path, kind="manual", taken_at=now)
     return Listed(backup=one, size=os.path.getsize(path), jobs=found.jobs)
 
 
-def take_into(
-    home: Home, kind: Kind, now: float, *, save: Callable[[str], engine.Checked], ended: int | None = None
-) -> Listed:
-    """A backup in the home's folder, whose lock the caller holds, written by `save`."""
+def take_into(home: Home, kind: Kind, now: float, *, ended: int | None = None) -> Listed:
+    """A backup in the home's folder, whose lock the caller holds."""
     path = new_path(home, kind, now, ended=ended)
-    found = save(path)
+    found = engine.save(home, path)
     one = backups.Backup(path=path, kind=kind, taken_at=now, ended=ended)
     return Listed(backup=one, size=os.path.getsize(path), jobs=found.jobs)
 
 
 def new_path(home: Home, kind: Kind, now: float, *, ended: int | None = None) -> str:
-    """Where a new backup goes: nothing is there yet."""
-    again = 0
+    """Where a new backup goes: nothing is there yet, and none of the same second has a number as high."""
+    again = max((one.again + 1 for one in backups.there(home) if one.taken_at == int(now)), default=0)
     while os.path.lexists(path := f"{home.backups}/{backups.name_of(kind, now, ended=ended, again=again)}"):
         again += 1
     return path
 
 
-def take_due(home: Home, chosen: Settings, now: float, ended: Callable[[], int], *, snapshots: bool) -> list[Listed]:
+def take_due(
+    home: Home, chosen: Settings, clock: Callable[[], float], ended: Callable[[], int], *, snapshots: bool
+) -> list[Listed]:
     """Take the nightly backup and (if `snapshots`) the snapshot that are due, unless another process does.
 
     `ended` tells how many completions there have been. QueueError says what is in the way; what was done
@@ -98,16 +105,18 @@ def take_due(home: Home, chosen: Settings, now: float, ended: Callable[[], int],
     """
     if not (chosen.backup_at or (snapshots and chosen.snapshot_every)) or not os.path.exists(home.database):
         return []
-    since = _begin(home, now)
-    if not (_due_kinds(home, chosen, now, since, ended, snapshots=snapshots)):
+    since = _begin(home, clock())
+    if not (_due_kinds(home, chosen, clock(), since, ended, snapshots=snapshots)):
         return []
     taken: list[Listed] = []
     with _alone(home) as alone:
         if alone:
             _refuse_low_disk(home, chosen)
+            now = clock()
             for kind, count in _due_kinds(home, chosen, now, since, ended, snapshots=snapshots):
-                taken.append(take_into(home, kind, now, save=lambda path: engine.save(home, path), ended=count))
-                _rotate(home, kind, chosen.snapshot_keep if kind == "snapshot" else chosen.backup_keep)
+                taken.append(take_into(home, kind, now, ended=count))
+                keep = chosen.snapshot_keep if kind == "snapshot" else chosen.backup_keep
+                _rotate(home, kind, keep, now=now, just_taken=taken[-1].backup.path)
     return taken
 
 
@@ -132,15 +141,14 @@ def _due_kinds(
     if backups.nightly_due(now, nightly, since=since, at=chosen.backup_at):
         due.append(("nightly", None))
     if snapshots and chosen.snapshot_every:
-        newest = next((one for one in found if one.kind == "snapshot"), None)
         count = ended()
-        if backups.snapshot_due(count, newest, chosen.snapshot_every):
+        if backups.snapshot_due(count, found, chosen.snapshot_every, now=now):
             due.append(("snapshot", count))
     return due
 
 
-def _rotate(home: Home, kind: Kind, keep: int) -> None:
-    for one in backups.rotated_out(backups.there(home), kind, keep):
+def _rotate(home: Home, kind: Kind, keep: int, *, now: float, just_taken: str) -> None:
+    for one in backups.rotated_out(backups.there(home), kind, keep, now=now, just_taken=just_taken):
         engine.remove(one.path)
 
 
@@ -190,14 +198,57 @@ def sole(home: Home) -> Generator[None]:
         raise StoreBusy("another process is taking a backup; try again when it has done so") from None
 
 
+def tidy(home: Home) -> None:
+    """Remove what a killed process has left half-made, if nobody is at work."""
+    if _half_made(home) or os.path.lexists(home.restoring):
+        with _alone(home):
+            pass
+
+
 def _tidy(home: Home) -> None:
-    """Remove what a killed process has left half-made; whoever holds the lock is the only one at work here."""
+    """Whoever holds the lock is the only one at work here."""
     import shutil  # 5 ms, on the path of `runq status`
 
-    for name in os.listdir(home.backups):
-        if name.startswith(".") and PART in name:
-            engine.remove(f"{home.backups}/{name}")
+    for name in _half_made(home):
+        engine.remove(f"{home.backups}/{name}")
+    if unused := _kept_for_nothing(home):
+        engine.remove(unused)
     shutil.rmtree(home.restoring, ignore_errors=True)
+
+
+def _half_made(home: Home) -> list[str]:
+    try:
+        return [name for name in os.listdir(home.backups) if name.startswith(".") and PART in name]
+    except OSError:
+        return []
+
+
+def note_kept(home: Home, path: str) -> None:
+    """Before a restore keeps the database as it is: while this note is there, the copy is of no use to anybody."""
+    note = f"{make_folder(home.restoring)}/{KEPT}"
+    descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.fsencode(os.path.basename(path)))
+
+
+def need_kept(home: Home) -> None:
+    """From here on the database is changed: its copy stays, whatever happens, a loss of power included."""
+    try:
+        os.unlink(f"{home.restoring}/{KEPT}")
+    except FileNotFoundError:
+        return
+    engine.sync(home.restoring)
+
+
+def _kept_for_nothing(home: Home) -> str | None:
+    """The copy that a restore has made which was killed before it changed anything."""
+    try:
+        with open(f"{home.restoring}/{KEPT}", "rb") as file:
+            path = f"{home.backups}/{os.path.basename(os.fsdecode(file.read()))}"
+    except OSError:
+        return None
+    one = backups.described(path)
+    return path if one and one.kind == "before-restore" else None
 
 
 # what went wrong when nobody was looking
@@ -211,8 +262,8 @@ def note_failure(home: Home, error: str | None) -> None:
             os.unlink(path)
             return
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(error)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(error)  # it may name a path that is no UTF-8
     except OSError:
         pass  # a disk that is full is told of anyway
 
@@ -220,7 +271,7 @@ def note_failure(home: Home, error: str | None) -> None:
 def failure(home: Home) -> str | None:
     """Why the last backup that a worker wanted to take failed; None if it did not."""
     try:
-        with open(home.path("backup-failed"), encoding="utf-8") as file:
+        with open(home.path("backup-failed"), encoding="utf-8", errors="backslashreplace") as file:
             return file.read() or None
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return None

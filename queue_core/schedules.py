@@ -42,6 +42,7 @@ BATCHES = (100, 10, 1)  # due times that one transaction takes; fewer where so m
 AT_ONCE = 1000  # schedules that one look takes in
 RETRY_FULL = 15.0  # seconds until a schedule is tried again that found the queue full
 RETRY_BROKEN = 300.0  # the same where somebody has to mend something first
+MOST_OF_AGENTS = 20  # schedules that agents may have, all together: each comes again and again
 
 
 def admission_of(row: ScheduleRow) -> Admission | None:
@@ -72,7 +73,8 @@ class Schedules:
         """Queue a job again and again; `fields` are a job's (argv, queue, retries, ...: see `submission.KEYS`).
 
         Give either `cron`, in the time zone `tz` (this machine's by default), or `every`, in seconds or as `15m`.
-        UsageError, InvalidJob, Denied, NotAllowed say why not; then nothing is changed.
+        One that takes the place of what a person has paused rests as well. UsageError, InvalidJob, Denied,
+        NotAllowed, QueueFull say why not; then nothing is changed.
         """
         from queue_core.submission import new_job
 
@@ -109,13 +111,17 @@ class Schedules:
             job="",
             created_at=now,
             next_at=None,
+            decided_at=now,
+            caller=origin.caller,
+            paused_by="person" if before is not None and before.paused_by == "person" else None,
         )
         next_at = following(row, now)
         if next_at is None:
             raise UsageError(f"the cron line `{row.cron}` never fires: no day is what all its fields ask for")
         row = _with(row, next_at=next_at, job=dumps(spool.to_dict(self._prepared(name, job, origin, now))))
-        if not self._queue.store.add_schedule(row, replacing=before):
-            raise QueueError(f"somebody else has just changed the schedule `{name}`; look at it and try again")
+        most = MOST_OF_AGENTS if origin.caller == "agent" else None
+        if not self._queue.store.add_schedule(row, replacing=before, most=most):
+            raise _changed_meanwhile([name])
         changes.ring(self._queue.home, "work", "watch")
         return row
 
@@ -126,7 +132,7 @@ class Schedules:
         if before is not None and not replace:
             raise QueueError(f"there is a schedule `{name}` already; choose another name, or --replace it")
         if before is not None:
-            _check_owner(before, caller, "replace")
+            _check_allowed(before, caller, "replace")
         return before
 
     def _prepared(self, name: str, job: NewJob, origin: Origin, now: float) -> Admission:
@@ -136,19 +142,27 @@ class Schedules:
             raise InvalidJob(
                 "what is queued again and again has no `at`, `after` or `ref`; `delay` and `locks` it may have"
             )
-        (admission,) = prepare(
-            [_with(job, name=job.name or name)],
-            origin,
-            settings=self._queue.settings,
-            home=self._queue.home,
-            environ=self._queue.environ,
-            folder=os.getcwd(),
-            now=now,
-        )
+        if job.handler is None and not "".join(job.argv[:1]):
+            raise InvalidJob(
+                "there is no command to run; put it behind `--`: runq schedule add NAME --every 15m -- PROGRAM [ARG...]"
+            )
+        try:
+            (admission,) = prepare(
+                [_with(job, name=job.name or name)],
+                origin,
+                settings=self._queue.settings,
+                home=self._queue.home,
+                environ=self._queue.environ,
+                folder=os.getcwd(),
+                now=now,
+            )
+        except Denied as refused:
+            raise Denied(f"{_what(job)} was not scheduled: {str(refused).rpartition(' was not queued: ')[2]}") from None
         if admission.held is not None:
+            allow = "" if job.handler is not None else ", or to allow the command with `runq allow`"
             raise Denied(
-                f"`{' '.join(job.argv)}` was not scheduled: {admission.held}, and a schedule cannot wait for approval;"
-                " ask the user to run this `runq schedule add` themselves, or to allow the command with `runq allow`"
+                f"{_what(job)} was not scheduled: {admission.held}, and a schedule cannot wait for approval;"
+                f" ask the user to run this `runq schedule add` themselves{allow}"
             )
         return _with(admission, schedule=name, due_at=None)
 
@@ -156,28 +170,41 @@ class Schedules:
         """All schedules, by name."""
         return self._queue.store.schedules()
 
-    def remove(self, *names: str, caller: Caller = "person") -> None:
-        """Forget schedules, all or none of these; jobs that they have queued stay. UnknownSchedule, NotAllowed."""
-        self._queue.store.remove_schedules(self._named(names, caller, "remove"))
+    def remove(self, *names: str, caller: Caller | None = None) -> None:
+        """Forget schedules, all or none of these; jobs that they have queued stay. UnknownSchedule, NotAllowed.
+
+        `caller` says who asks; if it is not given, this process's environment tells.
+        """
+        rows = self._named(names, caller or self._queue.origin().caller, "remove")
+        if not self._queue.store.remove_schedules(rows):
+            raise _changed_meanwhile(names)
         changes.ring(self._queue.home, "work", "watch")
 
-    def pause(self, *names: str, paused: bool = True, caller: Caller = "person") -> None:
-        """Let schedules rest, or go on: what was due while they rested counts for nothing."""
-        if not paused and caller == "agent":  # it may have been a person who let it rest
-            raise NotAllowed("only a person may resume a schedule, from a terminal of their own; ask the user to do it")
+    def pause(self, *names: str, paused: bool = True, caller: Caller | None = None) -> list[ScheduleRow]:
+        """Let schedules rest, or go on, all or none of these; as they are now. `caller` as for `remove`.
+
+        What was due while they rested counts for nothing. What a person has paused, a person alone resumes.
+        """
+        caller, now = caller or self._queue.origin().caller, self._queue.clock()
         rows = self._named(names, caller, "pause" if paused else "resume")
         if not paused:
-            rows = [_with(row, next_at=following(row, self._queue.clock())) for row in rows]
-        self._queue.store.pause_schedules(rows, paused=paused)
+            rows = [_with(row, next_at=following(row, now), decided_at=now) for row in rows]
+        by = "person" if caller == "person" else "automatic"
+        changed = self._queue.store.pause_schedules(rows, paused=paused, by=by)
+        if changed is None:
+            raise _changed_meanwhile(names)
         changes.ring(self._queue.home, "work", "watch")
+        return changed
 
     def _named(self, names: Iterable[str], caller: Caller, what: str) -> list[ScheduleRow]:
         known = {row.name: row for row in self.list()}
         found: list[ScheduleRow] = []
+        for name in names:
+            _check_text("a schedule's name", name)
         for name in dict.fromkeys(names):
             if name not in known:
                 raise UnknownSchedule(name)
-            _check_owner(known[name], caller, what)
+            _check_allowed(known[name], caller, what)
             found.append(known[name])
         return found
 
@@ -185,6 +212,8 @@ class Schedules:
 
     def fire_due(self) -> bool:
         """Queue the jobs of all schedules that are due, a batch of each; whether more may be due already.
+
+        The next times that were decided under a clock which was set back since are decided anew.
 
         A schedule that cannot queue its job is noted to be in trouble, and tried again later; no other one waits
         for it. StoreError if the store takes no writes.
@@ -203,7 +232,7 @@ class Schedules:
             raise
         except QueueError as error:
             retry = RETRY_FULL if isinstance(error, QueueFull) else RETRY_BROKEN
-            self._queue.store.trouble_schedule(row, str(error), retry_at=now + retry)
+            self._queue.store.trouble_schedule(row, str(error), now=now, retry_at=now + retry)
             log.warning("schedule %s: %s", row.name, error)
             return False
         return next_at is not None and next_at <= now
@@ -221,6 +250,7 @@ class Schedules:
                     now=now,
                     capacity=self._queue.settings.capacity,
                     parallelism=self._queue.settings.parallelism,
+                    quotas=self._queue.settings.quotas,
                 )
             except QueueFull:
                 if firing.jobs <= 1 or limit == BATCHES[-1]:
@@ -248,6 +278,8 @@ _with = replace  # verbs of the class have a parameter of that name
 
 
 def _timing(cron: str | None, every: str | float | None, tz: str | None) -> dict[str, Any]:
+    _check_text("a cron line", "" if cron is None else cron)
+    _check_text("a time zone's name", "" if tz is None else tz)
     if (cron is None) == (every is None):
         raise UsageError("a schedule has either a cron line or an interval: --cron '30 3 * * *' or --every 15m")
     if cron is None:
@@ -285,6 +317,7 @@ def _check_missed(missed: str) -> Missed:
 def _check_name(name: str) -> None:
     from queue_core.admission import check_queue
 
+    _check_text("a schedule's name", name)
     try:
         check_queue(name)
     except InvalidJob:
@@ -293,11 +326,35 @@ def _check_name(name: str) -> None:
         raise UsageError(f"a schedule's name does not begin with a dash, unlike {name!r}")
 
 
-def _check_owner(row: ScheduleRow, caller: Caller, what: str) -> None:
-    """An agent decides on what agents have added alone."""
-    added = admission_of(row)
-    if caller == "agent" and (added is None or added.origin.caller != "agent"):
+def _check_text(what: str, value: object) -> None:
+    """Python programs may pass anything."""
+    if not isinstance(value, str):
+        raise UsageError(f"{what} is a text, not {value!r}")
+
+
+def _check_allowed(row: ScheduleRow, caller: Caller, what: str) -> None:
+    """An agent decides on what agents have added alone, and nobody undoes a person's pause but a person."""
+    if caller == "agent" and row.caller != "agent":
         raise NotAllowed(f"`{row.name}` is no agent's schedule, so an agent may not {what} it; ask the user to do it")
+    if caller != "person" and row.paused_by == "person" and what != "pause":
+        raise NotAllowed(f"`{row.name}` was paused by a person, who alone may {what} it; ask the user to do it")
+
+
+def _changed_meanwhile(names: Iterable[str]) -> QueueError:
+    which = ", ".join(f"`{name}`" for name in dict.fromkeys(names))
+    return QueueError(
+        f"nothing was changed: somebody else has just added, changed or removed {which};"
+        " look at `runq schedule list` and try again"
+    )
+
+
+def _what(job: NewJob) -> str:
+    """A command, or a handler, as an error names it."""
+    from shlex import join
+
+    text = job.handler or join(job.argv)
+    shown = f"`{text}`" if text.isprintable() else ascii(text)
+    return f"a job for the handler {shown}" if job.handler else shown
 
 
 def _check_still_there(admission: Admission) -> None:

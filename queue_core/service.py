@@ -51,6 +51,7 @@ class Queue(Look):
         self.chance = chance or _chance
         self.host = os.uname().nodename
         self.handlers: dict[str, Handler] = {}
+        self.closed = False
 
     @classmethod
     def open(
@@ -73,6 +74,7 @@ class Queue(Look):
 
     def close(self) -> None:
         """Let go of the store; nothing is pending."""
+        self.closed = True
         self.store.close()
 
     def handler(
@@ -229,7 +231,7 @@ class Queue(Look):
 
             judge = Judge(self.home, self.settings)
             held = {job_id: reason for job_id in ids if (reason := judge.job(self.job(job_id), project=origin.project))}
-        return self._changed(self.store.replay(ids, held=held, now=self.clock()))
+        return self._changed(self.store.replay(ids, held=held, now=self.clock(), approved=origin.caller != "agent"))
 
     def discard(self, ids: Sequence[int]) -> Moved:
         """Give dead letters up; what waited for them is cancelled."""
@@ -249,13 +251,17 @@ class Queue(Look):
         moved, gave_way = self.store.pin(ids, by=by, cap=cap, now=self.clock())
         return self._changed(moved), gave_way
 
-    def pause(self, queue: str | None, *, paused: bool) -> list[str]:
-        """Hand out nothing of a queue (or of all) until it is resumed; the queues that it concerned."""
+    def pause(self, queue: str | None, *, paused: bool, caller: Caller | None = None) -> list[str]:
+        """Hand out nothing of a queue (or of all) until it is resumed; the queues that it concerned.
+
+        What a person has paused, a person alone resumes (NotAllowed). `caller`: as the environment tells, if not given.
+        """
         from queue_core.admission import check_queue
 
         if queue is not None:
             check_queue(queue)
-        names = self.store.pause(queue, paused=paused, parallelism=self.settings.parallelism)
+        by = "person" if (caller or self.origin().caller) == "person" else "automatic"
+        names = self.store.pause(queue, paused=paused, parallelism=self.settings.parallelism, by=by)
         changes.ring(self.home, "work", "watch")
         return names
 

@@ -109,8 +109,16 @@ def from_file(path: str) -> dict[str, Any]:
     found = own_files.read(path, trust_own_group=True)
     unknown = [name for name in found if name not in SPECS]
     if unknown:
-        raise SettingsError(f"{path} sets `{unknown[0]}`, which is no setting; `runq doctor` lists them all")
+        raise SettingsError(f"{path} sets `{unknown[0]}`, which is no setting; {_meant(unknown[0])}")
     return {name: checked(name, value, path) for name, value in found.items()}
+
+
+def _meant(name: str) -> str:
+    """What a misspelt setting was probably to be, or where all of them can be seen."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, SPECS, n=1)
+    return f"did you mean `{near[0]}`?" if near else "`runq doctor --all` lists them all"
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

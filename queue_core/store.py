@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Literal, Protocol
 
     from queue_core.figures import Counts
-    from queue_core.jobs import Filter, Job, Lease, Link, Orphan, Page, QueueRow, ScheduleRow, Settlement, WorkerRow
+    from queue_core.jobs import By, Filter, Job, Lease, Link, Orphan, Page, QueueRow, ScheduleRow, Settlement, WorkerRow
     from queue_core.model import Admission, Caller, JobState, Receipt
     from queue_core.quotas import QueueLimits, Quotas
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         ) -> list[Receipt]:
             """Store jobs, all or none.
 
-            Quotas are for what callers ask for: they do not count against schedules, escalations and the spool.
+            Quotas are for what callers ask for, and for agents' schedules: they do not count against others' schedules,
+            escalations and the spool.
             """
             ...
 
@@ -79,7 +80,10 @@ if TYPE_CHECKING:
         def cancel(self, ids: Sequence[int], *, now: float) -> Moved: ...
         def approve(self, ids: Sequence[int], *, now: float) -> Moved: ...
         def reject(self, ids: Sequence[int], *, now: float) -> Moved: ...
-        def replay(self, ids: Sequence[int], *, held: Mapping[int, str], now: float) -> Moved: ...
+        def replay(self, ids: Sequence[int], *, held: Mapping[int, str], now: float, approved: bool = True) -> Moved:
+            """Run ended jobs again; unless `approved`, a person's approval of an earlier run no longer counts."""
+            ...
+
         def discard(self, ids: Sequence[int], *, now: float) -> Moved: ...
         def pin(
             self, ids: Sequence[int], *, by: Literal["person", "automatic"], cap: int, now: float
@@ -94,7 +98,13 @@ if TYPE_CHECKING:
             """Take pins off: a person all, others automatic ones alone (NotAllowed, and nothing is changed)."""
             ...
 
-        def pause(self, queue: str | None, *, paused: bool, parallelism: int) -> list[str]: ...
+        def pause(self, queue: str | None, *, paused: bool, parallelism: int, by: By) -> list[str]:
+            """Pause or resume a queue, or all: the names of those it concerned.
+
+            What a person has paused, a person alone resumes (NotAllowed, and nothing is changed).
+            """
+            ...
+
         def prune(self, *, before: float, limit: int) -> list[tuple[int, int]]: ...
         def register(
             self,
@@ -118,15 +128,31 @@ if TYPE_CHECKING:
 
         def stop_claiming(self, worker: str) -> None: ...
         def deregister(self, worker: str) -> None: ...
-        def leave_if_idle(self, worker: str, *, now: float, handlers: Collection[str] = ()) -> bool: ...
-        def forget_workers(self, workers: Sequence[str]) -> None: ...
-        def add_schedule(self, row: ScheduleRow, *, replacing: ScheduleRow | None = None) -> bool:
-            """Whether it was stored: not if its name is taken, or what it replaces is no longer as given."""
+        def leave_if_idle(
+            self, worker: str, *, now: float, handlers: Collection[str] = (), commands: bool = True
+        ) -> bool:
+            """Deregister, if in this very transaction a claim would bring nothing."""
             ...
 
-        def remove_schedules(self, rows: Sequence[ScheduleRow]) -> list[str]: ...
-        def pause_schedules(self, rows: Sequence[ScheduleRow], *, paused: bool) -> list[str]:
-            """The names of those still there; those that go on do so at the `next_at` of these rows."""
+        def forget_workers(self, workers: Sequence[str]) -> None: ...
+        def add_schedule(
+            self, row: ScheduleRow, *, replacing: ScheduleRow | None = None, most: int | None = None
+        ) -> bool:
+            """Whether it was stored: not if its name is taken, or what it replaces is no longer as given.
+
+            QueueFull if its caller has `most` schedules already.
+            """
+            ...
+
+        def remove_schedules(self, rows: Sequence[ScheduleRow]) -> bool:
+            """Whether they were removed: all of them, or none if one is no longer as given."""
+            ...
+
+        def pause_schedules(self, rows: Sequence[ScheduleRow], *, paused: bool, by: By) -> list[ScheduleRow] | None:
+            """Those schedules as they are now; None, and nothing is changed, if one is no longer as given.
+
+            Those that go on do so at the `next_at` of these rows. A person's pause replaces another's, not the reverse.
+            """
             ...
 
         def fire_schedule(
@@ -138,17 +164,25 @@ if TYPE_CHECKING:
             now: float,
             capacity: int,
             parallelism: int,
+            quotas: Quotas | None = None,
         ) -> list[Receipt] | None:
-            """Move a schedule on and queue its jobs, in one transaction; None if it is not due as `row` says."""
+            """Move a schedule on and queue its jobs, in one transaction; None if it is not due as `row` says.
+
+            It is in trouble if others' jobs have the unique key, and no longer if its jobs were queued.
+            """
             ...
 
-        def trouble_schedule(self, row: ScheduleRow, why: str, *, retry_at: float) -> None: ...
+        def trouble_schedule(self, row: ScheduleRow, why: str, *, now: float, retry_at: float) -> None: ...
         def take_over(self, orphans: Sequence[Orphan], worker: str) -> list[tuple[int, int]]:
             """Make dead workers' claims this worker's, unless another took them first; those that it got."""
             ...
 
         # reads
         def job(self, job_id: int) -> Job | None: ...
+        def handed_over(self) -> int:
+            """How many dead letters another job has taken over, whatever became of that one."""
+            ...
+
         def chain(self, job_id: int) -> list[Link]:
             """The jobs that took over from one another, this one among them, first to last; of several, the newest."""
             ...
@@ -172,7 +206,10 @@ if TYPE_CHECKING:
             ...
 
         def schedules(self) -> list[ScheduleRow]: ...
-        def due_schedules(self, now: float, *, limit: int) -> list[ScheduleRow]: ...
+        def due_schedules(self, now: float, *, limit: int) -> list[ScheduleRow]:
+            """Those that are due, and those whose next time was decided under a clock that was set back since."""
+            ...
+
         def rest_of_all(self) -> float | None:
             """Until when nothing starts, since all queues together have used up their starts; None if never yet."""
             ...

@@ -112,7 +112,7 @@ def link(it: Link) -> View:
 
 
 def schedule(it: ScheduleRow, queues: Admission | None) -> View:
-    """A schedule and what it queues (None: that cannot be read)."""
+    """A schedule and what it queues (None: that cannot be read); values of variables and input stay inside."""
     return {
         "name": it.name,
         "cron": it.cron,
@@ -123,14 +123,52 @@ def schedule(it: ScheduleRow, queues: Admission | None) -> View:
         "last_at": rfc3339(it.last_at),
         "last_job": it.last_job,
         "paused": it.paused,
+        "paused_by": it.paused_by,
         "trouble": it.trouble,
-        "argv": list(queues.job.argv) if queues else [],
-        "handler": queues.job.handler if queues else None,
-        "arguments": dict(queues.job.arguments) if queues else {},
-        "queue": queues.job.queue if queues else None,
-        "cwd": queues.cwd if queues else None,
-        "caller": queues.origin.caller if queues else None,
+        "caller": it.caller,
         "created_at": rfc3339(it.created_at),
+        **(_queued_by(queues) if queues else _UNREADABLE),
+    }
+
+
+# What is shown of a schedule whose job cannot be read.
+_UNREADABLE: View = {
+    **dict.fromkeys(("handler", "queue", "priority", "sequential", "delay", "program", "cwd")),
+    **dict.fromkeys(("stdin_path", "has_input", "timeout", "retries", "unique", "job_name", "escalate_after")),
+    **dict.fromkeys(("session", "project")),
+    **{key: [] for key in ("argv", "env", "locks", "on_dead", "on_dead_programs")},
+    "arguments": {},
+    "meta": {},
+}
+
+
+def _queued_by(it: Admission) -> View:
+    """What a schedule queues."""
+    job = it.job
+    return {
+        "argv": list(job.argv),
+        "handler": job.handler,
+        "arguments": dict(job.arguments),
+        "job_name": job.name,
+        "queue": job.queue,
+        "priority": job.priority,
+        "sequential": job.sequential,
+        "delay": job.delay,
+        "program": it.program,
+        "cwd": it.cwd,
+        "env": sorted(it.env),
+        "stdin_path": job.stdin_path,
+        "has_input": job.stdin is not None or job.stdin_path is not None,
+        "timeout": it.timeout,
+        "retries": it.retry.retries,
+        "locks": [name for name, _ in job.locks],
+        "unique": job.unique,
+        "meta": dict(job.meta),
+        "on_dead": [list(step.argv) for step in it.on_dead],
+        "on_dead_programs": [step.executable for step in it.on_dead],
+        "escalate_after": it.on_dead[0].after if it.on_dead else None,
+        "session": it.origin.session,
+        "project": it.origin.project,
     }
 
 
@@ -216,13 +254,25 @@ def waiting_for(
     if it.state == "blocked":
         return "; ".join(_need(*need, (successors or {}).get(need[0])) for need in needs) or "another job"
     if it.state == "scheduled":
-        wait = max(0.0, (it.due_at or now) - now)
-        after = f", after {it.reason}" if it.failures and it.reason else ""
-        return f"its time, in {wait:.0f} s{after}"
-    if it.state == "available":
+        wait = (it.due_at or now) - now
+        after = f" (the last attempt: {it.reason})" if it.failures and it.reason else ""
+        if wait > 0:
+            return f"its time, in {max(1.0, wait):.0f} s{after}"
+    if it.state in ("available", "scheduled"):  # whoever claims makes what is due available first
         own = _rest("its queue's", queue.starts_per_minute, queue.rests_until, now) if queue else None
         rest = own or _rest("all queues'", starts_per_minute, all_rest_until, now)
         return _available(it, queue, barrier, host_is_full, workers, rest)
+    return None
+
+
+def hindrance(it: Job, queue: QueueRow | None, *, workers: int) -> str | None:
+    """What keeps a job from running that somebody has to see to, as `waiting_for` words it; None: it will pass."""
+    if queue and queue.paused:
+        return f"its queue to be resumed (`runq resume {it.queue}`)"
+    if it.handler and (not workers or (it.parked or "").startswith("@")):
+        return f"a worker that has the handler {it.handler}: start the program that declares it"
+    if not workers:
+        return "a worker: none is up (a session's server boots one, or run `runq work`)"
     return None
 
 
@@ -246,10 +296,9 @@ def _need(needed: int, condition: str, state: str | None, successor: Link | None
 def _available(
     it: Job, queue: QueueRow | None, barrier: int | None, host_is_full: bool, workers: int, rest: str | None
 ) -> str:
-    if queue and queue.paused:
-        return f"its queue to be resumed (`runq resume {it.queue}`)"
-    if it.parked and it.handler and it.parked.startswith("@"):
-        return f"a worker that has the handler {it.handler}: start the program that declares it"
+    stuck = hindrance(it, queue, workers=workers)
+    if stuck and (workers or it.handler or (queue and queue.paused)):  # else what a worker would wait for tells more
+        return stuck
     if it.parked:
         return f"the lock {it.parked}"
     if barrier is not None:
@@ -263,9 +312,7 @@ def _available(
         return f"one of the {queue.slots} places of its queue"
     if host_is_full:
         return "one of the host's places (`max_running`)"
-    if not workers and it.handler is None:
-        return "a worker: none is up (a session's server boots one, or run `runq work`)"
-    return "its turn"
+    return stuck or "its turn"
 
 
 def output(chunk: bytes, *, offset: int, total: int) -> View:

@@ -24,10 +24,12 @@ GONE = "gone"  # the state of a job that was pruned while it was waited for
 
 def wait_for(queue: Queue, ids: Sequence[int], timeout: float | None) -> dict[int, str]:
     """Wait until these jobs (none named: all that wait or run now) have ended; how they stand then. UnknownJob."""
-    known = queue.states_of(ids)
-    for one in ids:
-        if one not in known:
-            raise UnknownJob(one)
+    for begin in range(0, len(ids), CHUNK):
+        asked = ids[begin : begin + CHUNK]
+        known = queue.states_of(asked)
+        unknown = [one for one in asked if one not in known]
+        if unknown:
+            raise UnknownJob(unknown[0])
     waited = Waited(queue, ids or queue.ids(Filter(states=LIVE)))
     wait(queue, waited, timeout, lambda _: None)
     return waited.states
@@ -74,6 +76,8 @@ def wait(queue: Queue, waited: Waited, timeout: float | None, show: Callable[[Vi
     """Look, show, sleep until something rings; False when the time is over."""
     give_up = None if timeout is None else time.monotonic() + timeout
     bell = Bell(queue.home, "watch")
+    poll = select.poll()  # `select.select` knows no descriptor above 1023
+    poll.register(bell, select.POLLIN)
     recover_at = 0.0
     try:
         while True:
@@ -88,7 +92,7 @@ def wait(queue: Queue, waited: Waited, timeout: float | None, show: Callable[[Vi
                 return True
             if left <= 0:
                 return False
-            select.select([bell], [], [], left)
+            poll.poll(left * 1000)
     finally:
         bell.close()
 

@@ -1,8 +1,10 @@
 """What the documents say is what the code does: tables and diagrams are made from it."""
 
+import glob
 import json
 import os
 import re
+import tomllib
 
 import pytest
 
@@ -21,6 +23,35 @@ def between(text: str, mark: str) -> str:
     found = re.search(rf"<!-- {mark}[^>]*-->\n(.*?)\n?<!-- /{mark} -->", text, re.S)
     assert found, f"the marks of {mark} are missing"
     return found.group(1).strip()
+
+
+def documents() -> list[str]:
+    """What people read, from the root."""
+    found = glob.glob("docs/*.md", root_dir=ROOT) + glob.glob("examples/**/*.md", root_dir=ROOT, recursive=True)
+    return ["README.md", *sorted(found)]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of one language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.S | re.M)
+
+
+@pytest.mark.parametrize("name", documents())
+def test_python_in_a_document_compiles_and_settings_are_toml(name: str) -> None:
+    for block in blocks(read(name), "python"):
+        compile(block, name, "exec")
+    for block in blocks(read(name), "toml"):
+        tomllib.loads(block)
+
+
+def test_the_readme_and_the_guide_have_python_to_be_compiled() -> None:
+    assert len(blocks(read("README.md"), "python")) >= 1
+    assert len(blocks(read("docs", "guide.md"), "python")) >= 2
+
+
+@pytest.mark.parametrize("name", documents())
+def test_no_line_of_a_document_is_wider_than_120_characters_except_in_tables(name: str) -> None:
+    assert [line for line in read(name).splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
 def test_the_readme_has_the_table_of_settings_as_it_is() -> None:

@@ -95,8 +95,10 @@ def recall(request: Request) -> JSONResponse:
 
 def pin(request: Request) -> JSONResponse:
     """POST /pins/{memory}: a person wants it kept, whatever is pinned after it."""
-    memories.pin(request.path_params["memory"])
-    return JSONResponse({})
+    memory: int = request.path_params["memory"]
+    if not memories.pin(memory):
+        return JSONResponse({"error": f"there is no memory {memory}"}, 404)
+    return JSONResponse({"memory": memory, "pinned": "person"})
 
 
 app = Starlette(

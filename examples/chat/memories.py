@@ -64,10 +64,10 @@ class Memories:
         with self._transaction() as db:
             db.execute("UPDATE memories SET score = ? WHERE id = ?", (score, memory))
 
-    def pin(self, memory: int) -> None:
-        """A person's pin: it never gives way."""
+    def pin(self, memory: int) -> bool:
+        """A person's pin: it never gives way. Whether there is such a memory."""
         with self._transaction() as db:
-            db.execute("UPDATE memories SET pinned = 'person' WHERE id = ?", (memory,))
+            return db.execute("UPDATE memories SET pinned = 'person' WHERE id = ?", (memory,)).rowcount == 1
 
     def pin_automatically(self, memory: int) -> None:
         """Pin it unless it is; beyond the cap the owner's oldest automatic pin gives way, a person's never."""

@@ -25,8 +25,14 @@ VERBS = {
         name="prune",
         summary="Forget jobs that ended long ago, and their output. Pinned jobs and those others wait for stay.",
         options=(
-            Option(name="older-than", metavar="DAYS", kind="number", help="that ended before (default: keep_days)"),
-            Option(name="keep", metavar="N", kind="int", help="keep the N that ended last (default: keep_count)"),
+            Option(
+                name="older-than",
+                metavar="DAYS",
+                kind="days",
+                least=0,
+                help="that ended longer ago: 7 (days), 36h (default: keep_days)",
+            ),
+            Option(name="keep", metavar="N", kind="int", least=0, help="keep the last N (default: keep_count)"),
             JSON,
         ),
         more="Workers do this by themselves, by the settings keep_days and keep_count.",
@@ -36,7 +42,7 @@ VERBS = {
         name="logs",
         summary="What servers and workers did: the end of the log.",
         options=(
-            Option(name="lines", metavar="N", kind="int", help="the last so many lines (default 50)"),
+            Option(name="lines", metavar="N", kind="int", least=0, help="the last so many lines (default 50)"),
             Option(name="follow", help="go on as more comes"),
             JSON,
         ),
@@ -45,8 +51,8 @@ VERBS = {
     "doctor": Verb(
         name="doctor",
         summary="Check the installation: home, database, settings, rules. Exit code 1: something is wrong.",
-        options=(JSON,),
-        example="runq doctor\nrunq doctor --json",
+        options=(Option(name="all", help="show all settings, not only those that were changed"), JSON),
+        example="runq doctor\nrunq doctor --all\nrunq doctor --json",
     ),
 }
 
@@ -68,8 +74,6 @@ def run_prune(given: Given) -> int:
 def run_logs(given: Given) -> int:
     """`runq logs`."""
     lines: int = given.get("lines", 50)
-    if lines < 0:
-        raise UsageError(f"--lines is a number of lines, not {lines}")
     if given.get("follow") and given.get("json"):
         raise UsageError("--follow goes on while more comes, and --json is one document; give either")
     log = _Log(locate(os.environ).path("logs", "runq.log"), lines)
@@ -141,6 +145,7 @@ def run_doctor(given: Given) -> int:
     home = locate(os.environ)
     findings = examine(home, os.environ)
     chosen = settings_in_force(home, os.environ)
+    shown = chosen if given.get("all") else [one for one in chosen if one.source != "default"]
     wrong = [finding for finding in findings if finding.level == "wrong"]
     if given.get("json"):
         write_json(
@@ -151,10 +156,10 @@ def run_doctor(given: Given) -> int:
             }
         )
     elif on_terminal():
-        _show(findings, chosen)
+        _show(findings, shown)
     else:
         write_lines(columns(finding.level, finding.name, finding.text) for finding in findings)
-        write_lines(columns("setting", one.name, one.value, one.source) for one in chosen)
+        write_lines(columns("setting", one.name, one.value, one.source) for one in shown)
         write_lines([columns("verdict", "wrong" if wrong else "ok", _verdict(findings))])
     return 1 if wrong else 0
 
@@ -173,5 +178,8 @@ def _show(findings: Sequence[Finding], chosen: Sequence[Chosen]) -> None:
     rows = [(tables.coloured(finding.level), finding.name, printable(finding.text)) for finding in findings]
     tables.show_rows(("", "CHECK", "TEXT"), rows)
     write_lines([""])
-    tables.show_rows(("SETTING", "VALUE", "FROM", "TEXT"), [(o.name, o.value, o.source, o.meaning) for o in chosen])
+    if chosen:
+        tables.show_rows(("SETTING", "VALUE", "FROM", "TEXT"), [(o.name, o.value, o.source, o.meaning) for o in chosen])
+    else:
+        write_lines(["All settings are at their defaults; `runq doctor --all` shows them."])
     write_lines(["", f"Verdict: {_verdict(findings)}."])

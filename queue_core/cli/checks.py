@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from difflib import get_close_matches
 
 from queue_core import problems, rules, settings, spool
 from queue_core.cli.text import number_of, size
 from queue_core.errors import QueueError, SettingsError
 from queue_core.home import NETWORK_FILE_SYSTEMS, file_system
 from queue_core.programs import find
+from queue_core.quotas import QueueLimits
 from queue_core.service import Queue
 from queue_core.setting_table import SPECS, TABLES
 from queue_core.sqlite.diagnosis import SQLITE_VERSION, diagnose
@@ -99,12 +101,22 @@ def _settings(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     where = home.settings_file if os.path.exists(home.settings_file) else f"{home.settings_file} (not there: defaults)"
     yield Finding(name="settings", level="ok", text=where)
+    for name in environ:
+        if name.startswith("RUNQ_") and name not in settings.NOT_SETTINGS and name[5:].lower() not in SPECS:
+            yield Finding(
+                name="settings", level="warning", text=f"{name} is set, and is no setting: unset it{_meant(name)}"
+            )
     yield from _escalation(chosen, environ)
     if chosen.agents == "allow":
         text = 'agents = "allow": agents may run anything that no rule denies, unasked'
         yield Finding(name="agents", level="warning", text=text)
     else:
         yield Finding(name="agents", level="ok", text="what no rule covers waits for a person's approval")
+
+
+def _meant(variable: str) -> str:
+    near = get_close_matches(variable, ["RUNQ_" + name.upper() for name in SPECS], n=1)
+    return f", or did you mean {near[0]}?" if near else ""
 
 
 def _escalation(chosen: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -126,7 +138,9 @@ def _settings_or_defaults(home: Home, environ: Mapping[str, str]) -> Settings:
 def _rules(home: Home) -> Iterator[Finding]:
     found, broken = rules.load_or_ask(home.rules_file)
     text = broken or (
-        f"{number_of(len(found), 'rule')} in {home.rules_file}" if found else "none: agents' jobs are asked for"
+        f"{number_of(len(found), 'rule')} in {home.rules_file}"
+        if found
+        else "none: an agent's job waits for your approval"
     )
     yield Finding(name="rules", level="wrong" if broken else "ok", text=text)
     for rule in found:
@@ -218,5 +232,10 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value) or "none"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, dict):
-        return " ".join(f"{queue}={slots}" for queue, slots in value.items()) or "none"  # pyright: ignore[reportUnknownVariableType]
+        return " ".join(_entry(name, entry) for name, entry in value.items()) or "none"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _entry(name: str, entry: object) -> str:
+    """One table of settings: a queue with its limits; of a rule or preset the name, since config.toml says the rest."""
+    return f"{name}={entry}" if isinstance(entry, QueueLimits) else name

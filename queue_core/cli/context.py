@@ -78,6 +78,23 @@ def at_most_one(given: Given, verb: str) -> str | None:
     return given.operands[0] if given.operands else None
 
 
+def known_queue(queue: Queue, name: str | None) -> None:
+    """QueueError if a queue is named that there never was: what is shown of it would look like peace."""
+    if name is None:
+        return
+    known = [one.name for one in queue.store.queues()]
+    if name not in known:
+        raise QueueError(f"there is no queue {name!r}; the queues are: {', '.join(known) or 'none yet'}")
+
+
+def mind_unknown_queue(queue: Queue, name: str | None) -> None:
+    """Say on stderr that there never was such a queue: an empty list of it is true, but may be a slip's."""
+    try:
+        known_queue(queue, name)
+    except QueueError as error:
+        complain(str(error))
+
+
 def on_terminal() -> bool:
     """Whether a person reads along; otherwise output is plain, one line a thing, for other programs."""
     return sys.stdout.isatty()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from queue_core.callers import under_hook
-from queue_core.cli.context import at_most_one, caller, complain, job_ids, opened, report, settle_leftovers
+from queue_core.cli.context import at_most_one, caller, complain, job_ids, known_queue, opened, report, settle_leftovers
 from queue_core.cli.options import JSON, Given, Verb
-from queue_core.cli.text import columns
-from queue_core.errors import QueueError
+from queue_core.cli.text import columns, command_with_steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,12 +51,16 @@ VERBS = {
     ),
     "pause": _verb(
         "pause",
-        "Hand out nothing of a queue (which need not exist yet), or of all there are. What runs goes on.",
+        "Hand out nothing of a queue (which need not exist yet), or of all, also of those that are yet to come."
+        " What runs goes on.",
         "runq pause ci\nrunq pause",
         operands="[Q]",
     ),
     "resume": _verb(
-        "resume", "Hand out a queue's jobs again, or all queues'.", "runq resume ci\nrunq resume", operands="[Q]"
+        "resume",
+        "Hand out a queue's jobs again, or all queues'. What a person has paused is a person's to resume.",
+        "runq resume ci\nrunq resume",
+        operands="[Q]",
     ),
 }
 
@@ -70,8 +73,8 @@ def run_cancel(given: Given) -> int:
         before = dict(queue.cancel(ids))
         after = queue.states_of(ids)
     moved: Moved = [(one, after.get(one, state)) for one, state in before.items()]
-    _report(given, moved, lambda one, state: _cancelled(one, before[one], state))
     too_late = [one for one, state in before.items() if state in ("succeeded", "dead")]
+    _report(given, moved, lambda one, state: _cancelled(one, before[one], state), unsaid=too_late)
     for one in too_late:
         dead = before[one] == "dead"
         hint = f"`runq dead discard {one}` gives it up" if dead else "there was nothing to cancel"
@@ -84,14 +87,19 @@ def _cancelled(one: int, found: JobState, now: JobState) -> str:
         ended = "Stopped" if now == "cancelled" else "Too late for"
         stopping = f"Job {one} is being stopped; `runq wait {one}` waits for its end."
         return stopping if now == "running" else f"{ended} job {one}: {now}."
-    if found in ("succeeded", "dead", "cancelled"):
-        return f"Job {one} had ended already: {found}."
+    if found == "cancelled":
+        return f"Job {one} was cancelled already."
     return f"Cancelled job {one}."
 
 
 def run_approve(given: Given) -> int:
     """`runq approve`."""
-    return _move(given, "approve", lambda queue, ids: queue.approve(ids, caller(queue)), "Approved job {0}: {1}.")
+    ids = job_ids(given, "approve")
+    with opened() as queue:
+        released = {one: command_with_steps(queue.job_view(one)) for one in ids}
+        moved = queue.approve(ids, caller(queue))
+    _report(given, moved, lambda one, state: f"Approved job {one} ({state}): {released[one]}")
+    return 0
 
 
 def run_reject(given: Given) -> int:
@@ -128,12 +136,20 @@ def _move(given: Given, verb: str, change: Callable[[Queue, Sequence[int]], Move
     return 0
 
 
-def _report(given: Given, moved: Moved, sentence: Callable[[int, JobState], str], **more: object) -> None:
+def _report(
+    given: Given,
+    moved: Moved,
+    sentence: Callable[[int, JobState], str],
+    *,
+    unsaid: Sequence[int] = (),
+    **more: object,
+) -> None:
+    """Say what became of each job; of those `unsaid` a person is told elsewhere."""
     report(
         given,
         {"jobs": [{"id": one, "state": state} for one, state in moved], **more},
         rows=[columns(one, state) for one, state in moved],
-        sentences=[sentence(one, state) for one, state in moved],
+        sentences=[sentence(one, state) for one, state in moved if one not in unsaid],
     )
 
 
@@ -141,20 +157,24 @@ def run_pause(given: Given) -> int:
     """`runq pause [Q]`."""
     wanted = at_most_one(given, "pause")
     with opened() as queue:
-        names = queue.pause(wanted, paused=True)
-    what = "What runs goes on; `runq resume` hands out again."
-    return _report_queues(given, names, "paused", f"Paused {', '.join(names)}. {what}")
+        names = queue.pause(wanted, paused=True, caller=caller(queue))
+    again = "runq resume" if wanted is None else f"runq resume {wanted}"
+    what = _all_of(names) if wanted is None else wanted
+    return _report_queues(given, names, "paused", f"Paused {what}. What runs goes on; `{again}` hands out again.")
+
+
+def _all_of(names: Sequence[str]) -> str:
+    return f"all queues, those to come too ({', '.join(names)})"
 
 
 def run_resume(given: Given) -> int:
     """`runq resume [Q]`; an unknown queue is an error, since a typo would leave the other one paused."""
     wanted = at_most_one(given, "resume")
     with opened() as queue:
-        known = queue.status_view()["queues"]
-        if wanted is not None and wanted not in known:
-            raise QueueError(f"there is no queue {wanted!r}; the queues are: {', '.join(known) or 'none yet'}")
-        names = queue.pause(wanted, paused=False) if known else []
-    return _report_queues(given, names, "open", f"Resumed {', '.join(names) or 'nothing: there is no queue yet'}.")
+        known_queue(queue, wanted)
+        names = queue.pause(wanted, paused=False, caller=caller(queue)) if queue.store.queues() else []
+    what = wanted or (_all_of(names) if names else "nothing: there is no queue yet")
+    return _report_queues(given, names, "open", f"Resumed {what}.")
 
 
 def _report_queues(given: Given, names: Sequence[str], state: str, sentence: str) -> int:

@@ -6,6 +6,8 @@ import time
 
 from queue_core.cli.context import (
     complain,
+    known_queue,
+    mind_unknown_queue,
     on_terminal,
     opened,
     origin,
@@ -30,22 +32,33 @@ if TYPE_CHECKING:
     from queue_core.views import View
 
 DAY = 86400.0  # seconds
+_BULK = ("all", "queue", "program", "older-than", "dry-run", "json")
 VERBS = {
     "dead": Verb(
         name="dead",
         summary="The dead letters: jobs that failed for good. List them, run them again, or give them up.",
-        operands="list | retry ID...|--all | discard ID...|--all",
+        operands="ACTION",
+        usage=(
+            "list [--queue Q] [--program P] [--older-than DAYS] [--limit N] [--json]",
+            "retry ID... [--dry-run] [--json]",
+            "retry --all [--queue Q] [--program P] [--older-than DAYS] [--dry-run] [--json]",
+            "discard ID... [--dry-run] [--json]",
+            "discard --all [--queue Q] [--program P] [--older-than DAYS] [--dry-run] [--json]",
+        ),
+        actions={"list": ("queue", "program", "older-than", "limit", "json"), "retry": _BULK, "discard": _BULK},
         options=(
             Option(name="all", help="all dead letters (that the filters leave)"),
             *FILTERS,
-            Option(name="older-than", metavar="DAYS", kind="number", help="that died longer ago than this"),
+            Option(
+                name="older-than", metavar="DAYS", kind="days", least=0, help="that died longer ago: 7 (days), 36h, 90m"
+            ),
             Option(name="dry-run", help="only say which ones it would be"),
             Option(name="limit", metavar="N", kind="int", help="list at most so many (default 50)"),
             JSON,
         ),
-        more="retry gives a job a fresh allowance of attempts; those so far are kept. discard cancels what waits\n"
-        "for it. --all leaves out what was handed over to a job that is alive or has succeeded; retry also what was\n"
-        "handed over to another dead letter, since that one is run again.\n"
+        more="retry gives a job a fresh allowance of attempts; those so far are kept. discard cancels what waits "
+        "for it. --all leaves out what was handed over to a job that is alive or has succeeded; retry also what was "
+        "handed over to another dead letter, since that one is run again.\n\n"
         "In a pipe `list` writes a line a job: id, queue, attempts, result, died, why, command.",
         example="runq dead list\nrunq dead retry 7\nrunq dead retry --all --program make --dry-run\n"
         "runq dead discard --all --older-than 7",
@@ -67,6 +80,7 @@ def _list(given: Given) -> int:
         raise UsageError("runq dead list takes filters only; `runq status ID` shows one job")
     with opened() as queue:
         settle_leftovers(queue)
+        mind_unknown_queue(queue, given.get("queue"))
         view = queue.list_view(_filter(given))
     if given.get("json"):
         write_json(view)
@@ -99,6 +113,7 @@ def _change(
     named = _named(given, verb)
     with opened() as queue:
         settle_leftovers(queue)
+        known_queue(queue, given.get("queue"))
         ids, left_out = (named, 0) if named else queue.dead_letters(_filter(given), verb)
         dry = bool(given.get("dry_run"))
         moved: Moved = [(queue.job(one).id, queue.job(one).state) for one in ids] if dry else []
@@ -114,7 +129,7 @@ def _change(
         given,
         {"jobs": [{"id": one, "state": state} for one, state in moved], "dry_run": dry, "left_out": left_out},
         rows=[columns(one, state) for one, state in moved],
-        sentences=[sentence.format(one, state) for one, state in moved] or ["No dead letters are meant."],
+        sentences=[sentence.format(one, state) for one, state in moved] or ["No dead letters match."],
     )
     return 0
 

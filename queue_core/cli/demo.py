@@ -7,7 +7,9 @@ checked on the way: a step that does not come true ends the demo with exit code 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,6 +28,7 @@ from queue_core.errors import QueueError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from anyio.abc import TaskStatus
     from mcp import Client
 
 VERBS = {
@@ -50,12 +53,38 @@ def run_demo(given: Given) -> int:
     folder = tempfile.mkdtemp(prefix="runq-demo-")
     story = Story(folder, Console(highlight=False))
     try:
-        anyio.run(story.tell)
+        anyio.run(_tell_unless_interrupted, story)
     except BaseExceptionGroup as group:  # task groups of the client's wrap what went wrong in a step
-        raise _cause(group) from group
+        if not story.interrupted:
+            raise _cause(group) from group
+    except KeyboardInterrupt:  # before or after the event loop
+        story.interrupted = True
+    except Exception:
+        if not story.interrupted:  # whatever breaks off then is no failure of the demo's
+            raise
     finally:
         story.clean_up()
+    if story.interrupted:
+        sys.stderr.write("runq: interrupted\n")
+        return 130
     return 0
+
+
+async def _tell_unless_interrupted(story: Story) -> None:
+    """Ctrl-C ends the story between two steps, so that what it has started can be cleaned up."""
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_watch_for_interrupt, story, tasks.cancel_scope)
+        await story.tell()
+        tasks.cancel_scope.cancel()
+
+
+async def _watch_for_interrupt(story: Story, told: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            story.interrupted = True
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a process that nobody waited for
+            told.cancel()
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> QueueError:
@@ -69,6 +98,7 @@ class Story:
     """The demo's steps, in order, and the processes that they start."""
 
     def __init__(self, folder: str, console: Console) -> None:
+        self.interrupted = False
         self._console = console
         self._folder = folder
         self._project = os.path.join(folder, "project")
@@ -88,7 +118,9 @@ class Story:
         self._hooks_queue()
         await self._first_session()
         await self._second_session()
-        self._heading(f"Done in {time.monotonic() - began:.0f} s. Try it: runq add -- make test; runq process-queue")
+        self._heading(f"Done in {time.monotonic() - began:.0f} s. Try it:")
+        self._tell(f"{_as_called()} add -- echo hello")
+        self._tell(f"{_as_called()} process-queue")
 
     # the steps
 
@@ -182,6 +214,7 @@ class Story:
             check=False,
             timeout=PATIENCE,
             cwd=self._project,
+            start_new_session=True,  # Ctrl-C is for the demo alone
         )
         self._check(done.returncode == 0, f"`{' '.join(command[-3:])}` said: {done.stderr.strip()}")
         return done.stdout
@@ -238,7 +271,8 @@ class Story:
 
     def clean_up(self) -> None:
         """Stop whatever the demo started, and remove its folder."""
-        subprocess.run([*_runq(), "work", "--stop", "--now"], env=self._person, capture_output=True, check=False)
+        stop = [*_runq(), "work", "--stop", "--now"]
+        subprocess.run(stop, env=self._person, capture_output=True, check=False, start_new_session=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _heading(self, text: str) -> None:
@@ -255,3 +289,12 @@ class Story:
 def _runq() -> list[str]:
     """This very runq, as it is run here."""
     return [sys.executable, "-m", "queue_core.launch"]
+
+
+def _as_called() -> str:
+    """How this very runq is typed: by its bare name only where the shell finds it so."""
+    called = sys.argv[0]
+    on_path = shutil.which("runq")
+    if on_path and os.path.exists(called) and os.path.samefile(on_path, called):
+        return "runq"
+    return shlex.quote(called) if os.path.basename(called) == "runq" else f"{sys.executable} -m queue_core.launch"

@@ -64,7 +64,7 @@ def _guarded(arguments: list[str]) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
     except HelpWanted as help_wanted:
-        return _write(_help().help_text(help_wanted.verb))
+        return _write(_help().help_text(help_wanted.verb, help_wanted.action))
     except QueueError as error:
         sys.stderr.write(f"runq: {error}\n")
         return error.exit_code

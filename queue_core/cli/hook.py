@@ -29,7 +29,8 @@ VERBS = {
         summary="Queue a command from a client's hook: its JSON on stdin fills {placeholders}. Silent, done in time.",
         options=JOB_OPTIONS,
         command=True,
-        more="{session_id}, {tool_input.file_path}: what the hook's JSON says there, always as one argument.\n"
+        usage=("[options] -- TEMPLATE...",),
+        more="{session_id}, {tool_input.file_path}: what the hook's JSON says there, always as one argument. "
         "--stdin - hands the JSON itself to the command.",
         example="runq hook --queue capture -- my-notes capture --session {session_id}",
     ),

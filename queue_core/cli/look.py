@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 
-from queue_core.cli.context import at_most_one, on_terminal, opened, settle_leftovers, write_json, write_lines
+from queue_core.cli.context import (
+    at_most_one,
+    mind_unknown_queue,
+    on_terminal,
+    opened,
+    settle_leftovers,
+    write_json,
+    write_lines,
+)
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
-from queue_core.cli.text import chain_line, columns, command_of, lines_of, quoted, result
+from queue_core.cli.text import chain_line, columns, command_of, command_with_steps, lines_of, quoted, result
 from queue_core.errors import UsageError
+from queue_core.fastjson import dumps
 from queue_core.health import EXIT_CODES
 from queue_core.jobs import Filter
 from queue_core.model import STATES
@@ -16,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from queue_core.service import Queue
     from queue_core.views import View
 
 MOST = 100_000  # jobs that one list may show
@@ -40,13 +50,15 @@ VERBS = {
             Option(name="caller", metavar="C", choices=("person", "hook", "agent"), help="queued by such a caller"),
             Option(name="session", metavar="ID", help="queued in this session"),
             Option(name="project", metavar="DIR", help="queued in this project"),
+            Option(name="handler", metavar="NAME", help="for this handler"),
+            Option(name="schedule", metavar="NAME", help="queued by this schedule"),
             Option(name="meta", metavar="K=V", many=True, help="with this note"),
-            Option(name="since", metavar="CURSOR", kind="int", help="ended after this cursor, which --json gives"),
+            Option(name="since", metavar="CURSOR", help="ended after this cursor, which --json gives"),
             Option(name="limit", metavar="N", kind="int", help="at most so many (default 50)"),
             JSON,
         ),
-        more="In a pipe each job is a line: id, state, queue, priority, attempts, result, created, finished,"
-        "\nname, command; separated by tabs, `-` for nothing, control characters escaped.",
+        more="In a pipe each job is a line: id, state, queue, priority, attempts, result, created, finished, "
+        "name, command; separated by tabs, `-` for nothing, control characters escaped.",
         example="runq list --state dead --state held\nrunq list --queue ci --meta ticket=42 --json",
     ),
     "health": Verb(
@@ -66,15 +78,36 @@ def run_status(given: Given) -> int:
     with opened() as queue:
         settle_leftovers(queue)
         view = queue.status_view() if wanted is None else queue.job_view(wanted)
+        pid = _pid(queue, view) if wanted is not None and on_terminal() else None
+        missed = wanted is None and not view["worker"]["pids"] and _is_missed(queue, view)
     if given.get("json"):
         write_json(view)
     elif on_terminal():
         from queue_core.cli import tables
 
-        tables.show_overview(view) if wanted is None else tables.show_job(view)
+        tables.show_overview(view, missed=missed) if wanted is None else tables.show_job(view, pid=pid)
     else:
         write_lines(_overview_lines(view) if wanted is None else _job_lines(view))
     return 0
+
+
+def _pid(queue: Queue, job: View) -> int | None:
+    """The process of a running job's command, or of the worker whose function runs it."""
+    if job["state"] != "running":
+        return None
+    from queue_core.keeper import records
+
+    it = queue.job(job["id"])
+    if it.handler is not None:
+        return queue.live_workers().get(it.worker or "")
+    found = records.read(queue.home.run(it.id, it.claim))
+    return found.start.pid if found and found.start else None
+
+
+def _is_missed(queue: Queue, view: View) -> bool:
+    """Whether a worker, if one came up, would ever find something to do: a command, in a queue that is not paused."""
+    jobs = queue.list_view(Filter(states=("available", "scheduled", "blocked"), limit=100))["jobs"]
+    return any(job["handler"] is None and not view["queues"][job["queue"]]["paused"] for job in jobs)
 
 
 def run_list(given: Given) -> int:
@@ -82,13 +115,14 @@ def run_list(given: Given) -> int:
     wanted = _filter(given)
     with opened() as queue:
         settle_leftovers(queue)
+        mind_unknown_queue(queue, wanted.queue)
         view = queue.list_view(wanted)
     if given.get("json"):
         write_json(view)
     elif on_terminal():
         from queue_core.cli import tables
 
-        tables.show_jobs(view["jobs"], limit=wanted.limit)
+        tables.show_jobs(view["jobs"], limit=wanted.limit, newest=wanted.since is None)
     else:
         write_lines(list_line(job) for job in view["jobs"])
     return 0
@@ -114,9 +148,6 @@ def _filter(given: Given) -> Filter:
     limit: int = given.get("limit", 50)
     if not 0 < limit <= MOST:
         raise UsageError(f"--limit is a number from 1 to {MOST}, not {limit}")
-    since: int | None = given.get("since")
-    if since is not None and not 0 <= since < 2**63:
-        raise UsageError(f"--since takes the cursor of an earlier `runq list --json`, not {since}")
     project: str | None = given.get("project")
     return Filter(
         states=tuple(given.get("state", ())),
@@ -125,10 +156,22 @@ def _filter(given: Given) -> Filter:
         caller=given.get("caller"),
         session=given.get("session"),
         project=os.path.abspath(os.path.expanduser(project)) if project is not None else None,
+        handler=given.get("handler"),
+        schedule=given.get("schedule"),
         meta=dict(_note(text) for text in given.get("meta", ())),
-        since=since,
+        since=_cursor(given.get("since")),
         limit=limit,
     )
+
+
+def _cursor(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise UsageError(
+            f"--since takes a cursor, the one that --json ends with, not {text!r}; for a span see `runq stats --since`"
+        )
+    return int(text)
 
 
 def _note(text: str) -> tuple[str, str]:
@@ -143,7 +186,7 @@ def list_line(job: View) -> str:
     return columns(
         *(job["id"], job["state"], job["queue"], job["priority"], job["attempt"], result(job)),
         *(job["created_at"], job["finished_at"], job["name"]),
-        command_of(job),
+        command_with_steps(job),
     )
 
 
@@ -172,8 +215,10 @@ def _job_lines(job: View) -> Iterator[str]:
     """A job as `key<TAB>value` lines, its attempts and the end of its output as lines of their own."""
     yield columns("command", command_of(job))
     for key, value in job.items():
-        if key not in ("argv", "attempts", "output_tail") and not isinstance(value, (list, dict)):
+        if key not in ("argv", "attempts", "output_tail", "result") and not isinstance(value, (list, dict)):
             yield columns(key, value)
+    if job["handler"]:
+        yield columns("result", dumps(job["result"]) if job["result"] is not None else None)
     for key in ("env", "locks"):
         yield columns(key, " ".join(job[key]))
     for argv in job["on_dead"] or [()]:

@@ -7,7 +7,7 @@ from queue_core.value import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 
@@ -17,7 +17,8 @@ class Option(Frozen):
     name: str  # as typed, without the dashes
     metavar: str | None = None
     help: str = ""
-    kind: str = "text"  # text | int | number
+    kind: str = "text"  # text | int | span (seconds) | days
+    least: float | None = None  # of a number
     many: bool = False
     choices: tuple[str, ...] = ()
 
@@ -27,7 +28,11 @@ class Option(Frozen):
 
 
 class Verb(Frozen):
-    """What a verb takes: `operands` says how its arguments are called, `command` that `-- PROGRAM` follows."""
+    """What a verb takes: `operands` says how its arguments are called, `command` that `-- PROGRAM` follows.
+
+    Where that does not do, `usage` has the lines of it, without `runq` and the name. `actions` has the options of
+    those first operands that take fewer than all. A blank line parts the paragraphs of `summary` and `more`.
+    """
 
     name: str
     summary: str
@@ -36,6 +41,8 @@ class Verb(Frozen):
     operands: str = ""
     command: bool = False
     more: str = ""
+    usage: tuple[str, ...] = ()
+    actions: Mapping[str, tuple[str, ...]] = {}
     hint: str = ""  # what an unknown option probably means here
 
 
@@ -56,11 +63,12 @@ JSON = Option(name="json", help="one JSON document on stdout")
 
 
 class HelpWanted(Exception):
-    """`--help` was among the arguments of this verb."""
+    """`--help` was among the arguments of this verb, behind these operands."""
 
-    def __init__(self, verb: Verb) -> None:
+    def __init__(self, verb: Verb, operands: Sequence[str] = ()) -> None:
         super().__init__(verb.name)
         self.verb = verb
+        self.action = operands[0] if operands else None
 
 
 def parse(verb: Verb, arguments: Sequence[str]) -> Given:
@@ -75,7 +83,7 @@ def parse(verb: Verb, arguments: Sequence[str]) -> Given:
         if word == "--":
             return _given(verb, values, operands, arguments[at:])
         if word in ("--help", "-h"):
-            raise HelpWanted(verb)
+            raise HelpWanted(verb, operands)
         if word[:2] != "--":
             if word[:1] == "-" and len(word) > 1 and not word[1:2].isdigit():
                 raise _unknown(verb, word)
@@ -109,8 +117,10 @@ def _given(verb: Verb, values: dict[str, Any], operands: list[str], command: Seq
         operands += command
         command = None
     if operands and not verb.operands:
-        hint = f"; put the command behind `--`: runq {verb.name} -- {' '.join(operands)}" if verb.command else ""
-        raise UsageError(f"runq {verb.name} does not know what to do with `{operands[0]}`{hint}")
+        if not verb.command:
+            raise UsageError(f"runq {verb.name} takes no arguments such as `{operands[0]}`")
+        hint = f"put the command behind `--`: runq {verb.name} -- {' '.join(operands)}"
+        raise UsageError(f"runq {verb.name} does not know what to do with `{operands[0]}`; {hint}")
     return Given(values=values, operands=tuple(operands), command=tuple(command) if command is not None else None)
 
 
@@ -127,11 +137,27 @@ def _converted(option: Option, text: str) -> Any:
         raise UsageError(f"--{option.name} is one of {', '.join(option.choices)}, not {text!r}")
     if option.kind == "text":
         return text
+    value = _number(option, text)
+    if option.least is not None and not value >= option.least:
+        raise UsageError(f"--{option.name} must be at least {option.least:g}, not {text}")
+    return value
+
+
+def _number(option: Option, text: str) -> float:
     try:
         return int(text) if option.kind == "int" else float(text)
     except ValueError:
-        what = "a whole number" if option.kind == "int" else "a number"
-        raise UsageError(f"--{option.name} is {what}, not {text!r}") from None
+        if option.kind == "int":
+            raise UsageError(f"--{option.name} is a whole number, not {text!r}") from None
+    from queue_core.recurrence import seconds_of  # for who writes 15m
+
+    try:
+        return seconds_of(text) / (86400 if option.kind == "days" else 1)
+    except UsageError:
+        what = "days" if option.kind == "days" else "seconds"
+        raise UsageError(
+            f"--{option.name} is a number of {what}, or a span such as 90s, 15m, 2h or 7d, not {text!r}"
+        ) from None
 
 
 def job_id(text: str) -> int:

@@ -46,11 +46,14 @@ def run_output(given: Given) -> int:
     tail: int | None = given.get("tail")
     if tail is not None and tail < 0:
         raise UsageError(f"--tail is a number of lines, not {tail}")
+    attempt: int | None = given.get("attempt")
+    if attempt is not None and attempt < 1:
+        raise UsageError(f"--attempt is at least 1, not {attempt}")
     if given.get("follow") and given.get("json"):
         raise UsageError("--follow goes on while more comes, and --json is one document; give either")
     with opened() as queue:
         settle_leftovers(queue)
-        shown = _Shown(queue, wanted, given.get("attempt"))
+        shown = _Shown(queue, wanted, attempt)
         if given.get("follow"):
             _follow(queue, shown, tail)
         else:
@@ -120,6 +123,19 @@ def _show_all(shown: _Shown, tail: int | None, *, as_json: bool) -> None:
         _write_document(shown, b"".join(pieces), offset, total)
     else:
         _Sink().write(pieces)
+        if on_terminal() and not total:
+            _say_nothing_came(shown)
+
+
+def _say_nothing_came(shown: _Shown) -> None:
+    """A person wonders whether an empty screen is an answer."""
+    job = shown.job.id
+    if shown.running:
+        complain(f"job {job} has written nothing yet; --follow waits for more")
+    elif shown.attempt is not None and shown.attempt.result is not None:
+        complain(f"job {job} wrote nothing; its result is in `runq status {job}`")
+    else:
+        complain(f"job {job} wrote nothing")
 
 
 def _kept(attempt: Attempt, tail: int | None) -> tuple[list[bytes], int, int]:

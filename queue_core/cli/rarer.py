@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from queue_core.errors import UsageError
-from queue_core.fastjson import loads
+from queue_core.fastjson import in_words, loads
 from queue_core.shapes import is_texts
 from queue_core.submission import arguments_of, lock, time_of
 
@@ -32,7 +32,7 @@ def _arguments(text: str) -> dict[str, Any]:
         return arguments_of(loads(text))
     except ValueError as error:
         raise UsageError(
-            f'--arguments takes a JSON object such as \'{{"path": "a.wav"}}\', not {text!r} ({error})'
+            f'--arguments takes a JSON object such as \'{{"path": "a.wav"}}\', not {text!r} ({in_words(error)})'
         ) from None
 
 

@@ -36,6 +36,8 @@ def say(given: Given, receipts: Sequence[Receipt], jobs: Sequence[NewJob]) -> No
 
 def _sentence(receipt: Receipt, job: NewJob) -> str:
     command = called(job.handler, job.arguments) if job.handler else quoted(job.argv)
+    if receipt.state == "held" and job.on_dead:
+        command += "; if it fails: " + "; then ".join(quoted(argv) for argv in job.on_dead)
     if receipt.existing:
         return f"Job {receipt.id} with the same unique key is {receipt.state}; nothing was added."
     if receipt.state == "held":

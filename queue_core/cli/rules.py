@@ -32,17 +32,19 @@ VERBS = {
             Option(name="stdin", help="it may be given input"),
             JSON,
         ),
+        usage=("[options] 'PATTERN'...",),
         hint="quote the whole command as one argument: runq allow 'git status --short'",
-        more="A pattern is one quoted argument, split as a shell would. `...` at its end lets further arguments\n"
-        "follow; <int>, <word> and <relpath> stand for one argument each. The program is looked up now: the rule\n"
+        more="A pattern is one quoted argument, split as a shell would. `...` at its end lets further arguments "
+        "follow; <int>, <word> and <relpath> stand for one argument each. The program is looked up now: the rule "
         "holds for that file alone.",
         example="runq allow 'git status'\nrunq allow 'pytest -q <relpath>' 'npm test'",
     ),
     "rules": Verb(
         name="rules",
         summary="What agents may run. With --explain: what would become of a command, and which rule decides.",
+        usage=("[--json]", "--explain [--json] -- PROGRAM [ARG...]"),
         options=(
-            Option(name="explain", help="say what would become of the command, for an agent in this folder"),
+            Option(name="explain", help="what would become of the command, for an agent in this folder"),
             JSON,
         ),
         command=True,
@@ -77,10 +79,13 @@ def run_allow(given: Given) -> int:
 
 
 def _refuse_bare_words(patterns: Sequence[str]) -> None:
-    """`runq allow git status` would allow bare `git` and `status`: not what was meant."""
+    """`runq allow git status` would allow bare `git` and `status`: not what was meant.
+
+    Where one of several has a blank in it, whoever writes them knows of quotes.
+    """
     if not patterns:
         raise UsageError("runq allow needs a pattern: runq allow 'git status'")
-    if len(patterns) > 1 and any(len(pattern.split()) < 2 for pattern in patterns):
+    if len(patterns) > 1 and all(len(pattern.split()) < 2 for pattern in patterns):
         raise UsageError(
             f"each pattern is one quoted argument; did you mean: runq allow {_in_quotes(' '.join(patterns))}"
         )

@@ -6,7 +6,7 @@ from queue_core import views
 from queue_core.cli.add import JOB_OPTIONS, job_of
 from queue_core.cli.context import caller, on_terminal, opened, origin, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
-from queue_core.cli.text import columns, command_of
+from queue_core.cli.text import columns, command_of, printable
 from queue_core.errors import UsageError
 from queue_core.recurrence import interval
 from queue_core.schedules import MISSED, admission_of
@@ -14,30 +14,36 @@ from queue_core.schedules import MISSED, admission_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue_core.jobs import ScheduleRow
-    from queue_core.service import Queue
     from queue_core.views import View
 
 # Of `runq add`: what would be of one moment only makes no sense for what comes again.
 _ONCE = ("after", "after-any", "after-failure", "at", "silent", "json")
 _TIMING = (
-    Option(name="cron", metavar="LINE", help="when: minute hour day-of-month month day-of-week, as one argument"),
+    Option(name="cron", metavar="LINE", help="when: 'minute hour day-of-month month day-of-week'"),
     Option(name="every", metavar="INTERVAL", help="or how often, from now on: 90s, 15m, 2h, 1d"),
-    Option(name="tz", metavar="ZONE", help="the time zone of the cron line (default: this machine's)"),
-    Option(
-        name="missed", metavar="RULE", choices=MISSED, help="of what was missed: skip all, run once (default), or all"
-    ),
+    Option(name="tz", metavar="ZONE", help="the cron line's time zone (default: this machine's)"),
+    Option(name="missed", metavar="RULE", choices=MISSED, help="what was missed: skip, run once (default), or all"),
     Option(name="replace", help="instead of the schedule of this name, if there is one"),
 )
 VERBS = {
     "schedule": Verb(
         name="schedule",
         summary="Queue a command again and again: while a worker is up, and when one comes up after its time.",
-        operands="add NAME | list | remove NAME... | pause NAME... | resume NAME...",
+        operands="ACTION",
+        usage=(
+            "add NAME (--cron LINE | --every INTERVAL) [options] -- PROGRAM [ARG...]",
+            "list [--json]",
+            "remove NAME... [--json]",
+            "pause NAME... [--json]",
+            "resume NAME... [--json]",
+        ),
+        actions=dict.fromkeys(("list", "remove", "pause", "resume"), ("json",)),
         options=(*_TIMING, *(option for option in JOB_OPTIONS if option.name not in _ONCE), JSON),
         command=True,
         more="Any worker queues what is due, each due time once. One that lies more than 60 s back was missed:\n"
         "`skip` queues nothing for it, `once` one job for all of them together, `all` one for each. What was due\n"
-        "while a schedule was paused counts for nothing. --unique KEY keeps a run from being queued beside the\n"
+        "while a schedule was paused counts for nothing; what a person has paused is a person's to resume, replace or\n"
+        "remove. --unique KEY keeps a run from being queued beside the\n"
         "one before; --delay counts from each due time. In a pipe `list` writes a line a schedule: name, when,\n"
         "zone, next, last job, paused, trouble, command.",
         example="runq schedule add nightly --cron '30 3 * * *' --tz Europe/Berlin -- make backup\n"
@@ -53,7 +59,8 @@ def run_schedule(given: Given) -> int:
     action = given.operands[0] if given.operands else "list"
     if action not in actions:
         raise UsageError(
-            f"runq schedule knows add, list, remove, pause and resume, not `{action}`; see `runq schedule --help`"
+            f"runq schedule knows add, list, remove, pause and resume, not `{printable(action)}`;"
+            " see `runq schedule --help`"
         )
     return actions[action](given)
 
@@ -86,14 +93,24 @@ def _add(given: Given) -> int:
         given,
         {"schedule": view},
         rows=[columns(row.name, view["next_at"])],
-        sentences=[f"Schedule {row.name}: {_when(view)}, next at {_local(row)}."],
+        sentences=[f"Schedule {row.name}: {_when(view)}, {_how_it_goes_on(row)}."],
     )
     return 0
 
 
+def _how_it_goes_on(row: ScheduleRow) -> str:
+    if row.paused:
+        return f"but rests like the one before it, until `runq schedule resume {row.name}`"
+    return f"next at {_local(row)}"
+
+
 def _only_name(given: Given) -> str:
     if len(given.operands) != 2:
-        too_much = f"; `{given.operands[2]}` is too much (the command goes behind `--`)" if given.operands[2:] else ""
+        too_much = (
+            f"; `{printable(given.operands[2])}` is too much (the command goes behind `--`)"
+            if given.operands[2:]
+            else ""
+        )
         raise UsageError(
             "runq schedule add takes one name: runq schedule add NAME --cron 'M H D M W' -- PROGRAM [ARG...]" + too_much
         )
@@ -119,29 +136,28 @@ def _remove(given: Given) -> int:
     names = _names(given)
     with opened() as queue:
         queue.schedules.remove(*names, caller=caller(queue))
-    return _say(given, names, [], "Schedule {0} is removed; jobs that it has queued stay.")
+    return _say(given, {"removed": list(names)}, names, "Schedule {0} is removed; jobs that it has queued stay.")
 
 
 def _pause(given: Given) -> int:
     names = _names(given)
     with opened() as queue:
-        queue.schedules.pause(*names, caller=caller(queue))
-        return _say(given, names, _rows(queue, names), "Schedule {0} rests until `runq schedule resume {0}`.")
+        rows = queue.schedules.pause(*names, caller=caller(queue))
+    return _say(given, _views(rows), names, "Schedule {0} rests until `runq schedule resume {0}`.")
 
 
 def _resume(given: Given) -> int:
     names = _names(given)
     with opened() as queue:
-        queue.schedules.pause(*names, paused=False, caller=caller(queue))
-        return _say(given, names, _rows(queue, names), "Schedule {0} goes on.")
+        rows = queue.schedules.pause(*names, paused=False, caller=caller(queue))
+    return _say(given, _views(rows), names, "Schedule {0} goes on.")
 
 
-def _rows(queue: Queue, names: tuple[str, ...]) -> list[ScheduleRow]:
-    return [row for row in queue.schedules.list() if row.name in names]
+def _views(rows: list[ScheduleRow]) -> View:
+    return {"schedules": [_view(row) for row in rows]}
 
 
-def _say(given: Given, names: tuple[str, ...], rows: list[ScheduleRow], sentence: str) -> int:
-    document = {"schedules": [_view(row) for row in rows]} if rows else {"removed": list(names)}
+def _say(given: Given, document: View, names: tuple[str, ...], sentence: str) -> int:
     report(given, document, rows=[columns(name) for name in names], sentences=[sentence.format(name) for name in names])
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from queue_core.cli.context import on_terminal, opened, settle_leftovers, write_json, write_lines
+from queue_core.cli.context import mind_unknown_queue, on_terminal, opened, settle_leftovers, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, duration, number_of, printable
 
@@ -23,13 +23,13 @@ VERBS = {
         name="stats",
         summary="How many jobs were added, how they ended, how long they waited and ran. Busiest programs first.",
         options=(
-            Option(name="since", metavar="SPAN|TIME", help="90m, 24h, 7d, or a time such as 2026-11-22T18:00 (24h)"),
+            Option(name="since", metavar="SPAN|TIME", help="24h (default), 90m, 7d, or a time: 2026-11-22T18:00"),
             Option(name="queue", metavar="Q", help="of this queue"),
             JSON,
         ),
-        more="waited: from ready to started; ran: from started to ended; in seconds: p50, p90, p99 and the longest.\n"
-        "A retry is an attempt of a job that had been attempted before. Jobs that were pruned are not counted.\n"
-        f"In a pipe `queue NAME`, `program PATH` and `handler NAME` are followed by {_GROUP};\nseparated by tabs.",
+        more="waited: from ready to started; ran: from started to ended; in seconds: p50, p90, p99 and the longest. "
+        "A retry is an attempt of a job that had been attempted before. Jobs that were pruned are not counted.\n\n"
+        f"In a pipe `queue NAME`, `program PATH` and `handler NAME` are followed by {_GROUP}; separated by tabs.",
         example="runq stats\nrunq stats --since 7d --queue ci\nrunq stats --json",
     ),
 }
@@ -39,6 +39,7 @@ def run_stats(given: Given) -> int:
     """`runq stats`."""
     with opened() as queue:
         settle_leftovers(queue)
+        mind_unknown_queue(queue, given.get("queue"))
         view = queue.stats(since=given.get("since", "24h"), queue=given.get("queue"))
     if given.get("json"):
         write_json(view)
@@ -87,6 +88,9 @@ def _show(view: View) -> None:
 
     out = tables.console()
     of = f"queue {printable(view['queue'])}" if view["queue"] is not None else "all queues"
+    if not view["attempts"] and not any((*view["jobs"].values(), *view["now"].values())):
+        out.print(f"No jobs in the last {duration(view['hours'] * 3600)}.")
+        return
     out.print(Text.assemble(("The last ", "bold"), (duration(view["hours"] * 3600), "bold"), f" of {of}"))
     out.print()
     for label, text in _facts(view):
@@ -107,7 +111,8 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in view["outcomes"].items())
     yield "Attempts", f"{attempts}: {outcomes}" if outcomes else "none"
     if view["attempts"]:
-        yield "", f"{view['failed']} failed, {view['retries']} made again ({view['retry_rate']:.0%})"
+        retries = "1 retry" if view["retries"] == 1 else f"{view['retries']} retries"
+        yield "", f"{view['failed']} failed, {retries} ({view['retry_rate']:.0%})"
     now = ", ".join(f"{count} {state}" for state, count in view["now"].items() if count)
     yield "Now", now or "no jobs"
 

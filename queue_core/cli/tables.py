@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,17 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from queue_core.cli.text import (
+    ago,
     chain_line,
     command_of,
+    command_with_steps,
     duration,
     lines_of,
     number_of,
     printable,
-    quoted,
     readable,
     result,
     size,
-    why,
+    steps_of,
 )
 from queue_core.environment import CAPTURED
 from queue_core.model import WAITING
@@ -53,7 +55,7 @@ STYLES = {
 }
 TAIL_LINES = 10
 # The columns that give way on a narrow terminal, in this order, and how far.
-SHORTEST = {"COMMAND": 16, "WHY": 16, "QUEUE": 8, "TEXT": 24, "PATTERN": 16, "PROGRAM": 12, "SCHEDULE": 12, "RUNS": 14}
+SHORTEST = {"COMMAND": 16, "WHY": 16, "QUEUE": 8, "TEXT": 24, "PATTERN": 16, "PROGRAM": 12}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -66,11 +68,11 @@ def coloured(word: str) -> Text:
     return Text(word, STYLES.get(word, ""))
 
 
-def show_overview(view: View) -> None:
-    """The whole queue: health, workers, counts, queues, and what to do about what is wrong."""
+def show_overview(view: View, *, missed: bool) -> None:
+    """The whole queue: health, workers (is one `missed`?), counts, queues, and what to do about what is wrong."""
     out, health, worker = console(), view["health"], view["worker"]
     out.print(Text.assemble("Health  ", coloured(health["level"]), f", {_fill(health)}"))
-    out.print(Text.assemble("Worker  ", coloured(worker["state"]), _worker_hint(worker, health["pending"])))
+    out.print(Text.assemble("Worker  ", coloured(worker["state"]), _worker_hint(worker, missed=missed)))
     counts = [Text.assemble((str(n), "bold"), " ", coloured(state)) for state, n in view["counts"].items() if n]
     out.print(Text.assemble("Jobs    ", Text(", ").join(counts) if counts else "none"))
     if view["queues"]:
@@ -83,10 +85,10 @@ def _fill(health: View) -> str:
     return f"{health['pending']} of {health['capacity']} waiting ({health['usage']:.0%})"
 
 
-def _worker_hint(worker: View, pending: int) -> str:
+def _worker_hint(worker: View, *, missed: bool) -> str:
     if worker["pids"]:
         return f" (pid {', '.join(str(pid) for pid in worker['pids'])})"
-    return ": a session's server boots one, or run `runq work`" if pending else ""
+    return ": a session's server boots one, or run `runq work`" if missed else ""
 
 
 def _queues(out: Console, queues: View) -> Table:
@@ -122,7 +124,7 @@ def show_health(view: View) -> None:
     _print_problems(out, view["problems"])
 
 
-def show_jobs(jobs: Sequence[View], *, limit: int) -> None:
+def show_jobs(jobs: Sequence[View], *, limit: int, newest: bool = True) -> None:
     """A list of jobs, a line each."""
     out = console()
     if not jobs:
@@ -133,7 +135,7 @@ def show_jobs(jobs: Sequence[View], *, limit: int) -> None:
     ]
     out.print(make_table(out, ("ID", "STATE", "QUEUE", "WHEN", "RESULT", "COMMAND"), rows))
     if len(jobs) == limit:
-        out.print(Text(f"The first {limit}; --limit shows more.", "dim"))
+        out.print(Text(f"The {'newest' if newest else 'first'} {limit}; --limit shows more.", "dim"))
 
 
 def show_dead(jobs: Sequence[View]) -> None:
@@ -142,8 +144,15 @@ def show_dead(jobs: Sequence[View]) -> None:
     if not jobs:
         out.print("No dead letters.")
         return
-    rows = [(str(job["id"]), job["queue"], when(job), str(job["attempt"]), _why(job), _command(job)) for job in jobs]
-    out.print(make_table(out, ("ID", "QUEUE", "WHEN", "TRIES", "WHY", "COMMAND"), rows))
+    rows = [
+        (
+            *(str(job["id"]), job["queue"], when(job), str(job["attempt"]), _why(job)),
+            *(_next(job["escalated_to"]), _command(job)),
+        )
+        for job in jobs
+    ]
+    headings = ("ID", "QUEUE", "WHEN", "TRIES", "WHY", "NEXT", "COMMAND")
+    out.print(make_table(out, *without_empty(headings, rows, "NEXT")))
     out.print(Text("`runq output ID` shows what one said; `runq dead retry ID...` runs it again.", "dim"))
 
 
@@ -162,8 +171,19 @@ def show_schedules(schedules: Sequence[View]) -> None:
         )
         for one in schedules
     ]
-    out.print(make_table(out, ("SCHEDULE", "RUNS", "NEXT", "LAST", "COMMAND"), rows))
+    out.print(
+        make_table(out, ("SCHEDULE", "RUNS", "NEXT", "LAST", "COMMAND"), rows, give_way=_fold_order(rows), fold=True)
+    )
     _print_problems(out, [f"{one['name']}: {one['trouble']}" for one in schedules if one["trouble"]])
+
+
+def _fold_order(rows: Sequence[Sequence[str | Text]]) -> tuple[tuple[str, int], ...]:
+    """How schedules' columns give way: nothing of them is cut, and a cron line breaks between its fields first."""
+    field = min(40, max(cell_len(word) for row in rows for word in str(row[1]).split()))
+    return (
+        *(("COMMAND", 40), ("RUNS", max(32, field)), ("COMMAND", 20), ("SCHEDULE", 20)),
+        *(("RUNS", max(16, field)), ("SCHEDULE", 12), ("COMMAND", 12), ("RUNS", 16), ("COMMAND", 8)),
+    )
 
 
 def _turns(schedule: View) -> tuple[Text | str, str]:
@@ -174,14 +194,22 @@ def _turns(schedule: View) -> tuple[Text | str, str]:
     return Text("paused", "yellow") if schedule["paused"] else due, last
 
 
-def make_table(out: Console, headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """Only what may be long gives way on a narrow terminal; `TEXT` goes on in the next line instead."""
+def make_table(
+    out: Console,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    *,
+    give_way: Sequence[tuple[str, int]] = tuple(SHORTEST.items()),
+    fold: bool = False,
+) -> Table:
+    """Only what may be long gives way on a narrow terminal; `TEXT` (with `fold`, all) goes on in the next line."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading, width in zip(headings, _widths(out.width, headings, rows), strict=True):
+    for heading, width in zip(headings, _widths(out.width, headings, rows, give_way), strict=True):
+        folds = fold or heading == "TEXT"
         table.add_column(
             heading,
-            no_wrap=heading != "TEXT",
-            overflow="fold" if heading == "TEXT" else "ellipsis",
+            no_wrap=not folds,
+            overflow="fold" if folds else "ellipsis",
             width=width,
             justify="right" if heading in ("ID", "TRIES", "#") else "left",
         )
@@ -190,12 +218,24 @@ def make_table(out: Console, headings: Sequence[str], rows: Sequence[Sequence[st
     return table
 
 
-def _widths(room: int, headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> list[int]:
-    """Columns as wide as their widest cell; those that give way do so in the order of `SHORTEST`."""
+def without_empty(
+    headings: Sequence[str], rows: Sequence[Sequence[str | Text]], heading: str
+) -> tuple[list[str], list[list[str | Text]]]:
+    """A table without that column, if nothing stands in it."""
+    at = list(headings).index(heading)
+    drop = not any(len(row[at]) for row in rows)
+    kept = [number for number in range(len(headings)) if number != at or not drop]
+    return [headings[number] for number in kept], [[row[number] for number in kept] for row in rows]
+
+
+def _widths(
+    room: int, headings: Sequence[str], rows: Sequence[Sequence[str | Text]], give_way: Sequence[tuple[str, int]]
+) -> list[int]:
+    """Columns as wide as their widest cell; those that give way do so in this order, and so far."""
     columns = [[heading, *(row[number] for row in rows)] for number, heading in enumerate(headings)]
     widths = [max(_cell_width(cell) for cell in column) for column in columns]
     over = sum(widths) + 2 * (len(widths) - 1) - room
-    for heading, shortest in SHORTEST.items():
+    for heading, shortest in give_way:
         if over > 0 and heading in headings:
             at = headings.index(heading)
             less = min(over, max(0, widths[at] - shortest))
@@ -209,24 +249,17 @@ def _cell_width(cell: str | Text) -> int:
 
 
 def _command(job: View) -> Text:
-    command = command_of(job)
-    if job["state"] == "held" and job["on_dead"]:  # who approves it approves these with it
-        command += f"; if it fails: {_steps(job)}"
+    command = command_with_steps(job)
     return Text.assemble((printable(job["name"]) + ": ", "bold"), command) if job["name"] else Text(command)
 
 
-def _steps(job: View) -> str:
-    """What takes over from a job, one after the other."""
-    times = job.get("escalate_after")
-    after = "" if times is None else f" (after {number_of(times, 'failure')})"
-    commands = [quoted(argv) for argv in job["on_dead"]]
-    if job["caller"] == "agent":  # the variables of its job decide where a name leads: who approves it has to see that
-        commands = [f"{it} ({printable(path)})" for it, path in zip(commands, job["on_dead_programs"], strict=True)]
-    return "; then ".join(commands) + after
-
-
 def _why(job: View) -> Text:
-    return Text(printable(why(job) or ""), "red")
+    return Text(printable(job["error"] or ""), "red")
+
+
+def _next(successor: int | None) -> str:
+    """Which job has taken over."""
+    return f"job {successor}" if successor else ""
 
 
 def _result(view: View) -> str:
@@ -242,15 +275,15 @@ def when(job: View) -> str:
 
 
 def _ago(moment: str) -> str:
-    return duration(max(0.0, time.time() - _seconds(moment))) + " ago"
+    return ago(max(0.0, time.time() - _seconds(moment)))
 
 
 def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def show_job(job: View) -> None:
-    """One job as a sheet: what it is, how it went, what it wrote last."""
+def show_job(job: View, *, pid: int | None = None) -> None:
+    """One job as a sheet: what it is, how it goes (in the process `pid`) or went, what it wrote last."""
     out = console()
     title = f"  {printable(job['name'])}" if job["name"] else ""
     out.print(Text.assemble((f"Job {job['id']}", "bold"), "  ", coloured(job["state"]), title))
@@ -258,7 +291,7 @@ def show_job(job: View) -> None:
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    for label, text in _facts(job):
+    for label, text in (("running", _running(job, pid)), *_facts(job)):
         if text:
             facts.add_row(label, printable(text))
     out.print(facts)
@@ -266,6 +299,23 @@ def show_job(job: View) -> None:
         out.print()
         out.print(_attempts(out, job))
     _print_tail(out, job)
+    _print_result(out, job)
+
+
+def _running(job: View, pid: int | None) -> str | None:
+    """Since when, and which attempt it is."""
+    if job["state"] != "running" or not job["started_at"]:
+        return None
+    process = f", process {pid}" if pid else ""
+    return f"attempt {job['attempt']}, for {duration(max(0.0, time.time() - _seconds(job['started_at'])))}{process}"
+
+
+def _print_result(out: Console, job: View) -> None:
+    """What a handler has returned, as JSON."""
+    if job["handler"] and job["result"] is not None:
+        out.print(Text("\nResult", "dim"))
+        for line in json.dumps(job["result"], indent=2, ensure_ascii=False).splitlines():
+            out.print(Text("  " + printable(line)), overflow="fold")
 
 
 def _facts(job: View) -> list[tuple[str, str | None]]:
@@ -288,7 +338,7 @@ def _facts(job: View) -> list[tuple[str, str | None]]:
         ("variables", ", ".join(name for name in job["env"] if name not in CAPTURED)),
         ("unique", job["unique"]),
         ("schedule", job["schedule"]),
-        ("on dead", _steps(job) or None),
+        ("on dead", steps_of(job) or None),
         ("handed over", chain_line(job["chain"]) if job["chain"] else None),
         ("meta", ", ".join(f"{key}={value}" for key, value in job["meta"].items())),
         ("pinned", pinned),
@@ -297,7 +347,7 @@ def _facts(job: View) -> list[tuple[str, str | None]]:
 
 def _attempts(out: Console, job: View) -> Table:
     rows = [(str(number), *_attempt(attempt)) for number, attempt in enumerate(job["attempts"], 1)]
-    return make_table(out, ("#", "ENDED", "RESULT", "TOOK", "OUTPUT", "WHY"), rows)
+    return make_table(out, *without_empty(("#", "ENDED", "RESULT", "TOOK", "OUTPUT", "WHY"), rows, "WHY"))
 
 
 def _attempt(attempt: View) -> tuple[str, ...]:
@@ -322,33 +372,3 @@ def show_rows(headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> 
     """Any other table."""
     out = console()
     out.print(make_table(out, headings, rows))
-
-
-class Waiting:
-    """A progress bar over jobs that are waited for, with a line above it for each that has ended."""
-
-    def __init__(self, total: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._bar = Progress(
-            *(TextColumn("waiting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
-            console=console(),
-            transient=True,
-        )
-        self._task = self._bar.add_task("waiting", total=total)
-        self._bar.start()
-
-    def ended(self, job: View) -> None:
-        """One more has ended."""
-        how = result(job)
-        line = Text.assemble(f"Job {job['id']} ", coloured(job["state"]), f" ({how})" if how else "")
-        if job.get("argv") or job.get("handler"):
-            line.append(f"  {command_of(job)}", "dim")
-        if job.get("escalated_to"):
-            line.append(f", handed over to {job['escalated_to']}")
-        self._bar.console.print(line, overflow="ellipsis", no_wrap=True)
-        self._bar.advance(self._task)
-
-    def stop(self) -> None:
-        """Take the bar away; the lines stay."""
-        self._bar.stop()

@@ -59,6 +59,23 @@ def command_of(job: View) -> str:
     return called(job["handler"], job["arguments"]) if job.get("handler") else quoted(job["argv"])
 
 
+def command_with_steps(job: View) -> str:
+    """What a job runs; of a held one also what takes over from it: who approves it approves that with it."""
+    if job["state"] != "held" or not job["on_dead"]:
+        return command_of(job)
+    return f"{command_of(job)}; if it fails: {steps_of(job)}"
+
+
+def steps_of(job: View) -> str:
+    """What takes over from a job, one after the other."""
+    times = job.get("escalate_after")
+    after = "" if times is None else f" (after {number_of(times, 'failure')})"
+    commands = [quoted(argv) for argv in job["on_dead"]]
+    if job["caller"] == "agent":  # the variables of its job decide where a name leads: who approves it has to see that
+        commands = [f"{it} ({printable(path)})" for it, path in zip(commands, job["on_dead_programs"], strict=True)]
+    return "; then ".join(commands) + after
+
+
 def called(handler: str, arguments: Mapping[str, object]) -> str:
     """A handler with its arguments, as a call."""
     from queue_core.fastjson import dumps
@@ -118,12 +135,15 @@ def duration(seconds: float) -> str:
     """A span of time in the unit that suits it."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    for size, unit in ((60, "min"), (3600, "h")):
-        if seconds < 48 * size or (unit == "min" and seconds < 120 * size):
+    for size, unit, most in ((1, "s", 90), (60, "min", 120), (3600, "h", 48)):
+        if round(seconds / size) < most:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
+
+
+def ago(seconds: float) -> str:
+    """How long ago something happened."""
+    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
 def size(count: int) -> str:

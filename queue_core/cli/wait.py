@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from queue_core import views
 from queue_core.cli.context import complain, job_ids, on_terminal, opened, write_json
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, number_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from queue_core.views import View
 
 TIMED_OUT = 124
+LOOKED_AT = 50  # waiting jobs that are asked what keeps them
 SHOWN = 10  # jobs that the sentence about a time-out names
 VERBS = {
     "wait": Verb(
@@ -28,10 +30,10 @@ VERBS = {
         operands="ID...|--all",
         options=(
             Option(name="all", help="for all jobs that wait or run now"),
-            Option(name="timeout", metavar="SECONDS", kind="number", help="no longer than this"),
+            Option(name="timeout", metavar="SPAN", kind="span", least=0, help="no longer: 90 (seconds), 15m, 2h"),
             JSON,
         ),
-        more="In a pipe each job is a line as it ends: id, state, exit code. Who waits for a job that was handed over\n"
+        more="In a pipe each job is a line as it ends: id, state, exit code. Who waits for a job that was handed over "
         "waits for its successors: the success of one of them counts as the job's own.",
         example="runq wait 7 8\nrunq wait --all --timeout 600",
     ),
@@ -41,8 +43,6 @@ VERBS = {
 def run_wait(given: Given) -> int:
     """`runq wait`."""
     timeout: float | None = given.get("timeout")
-    if timeout is not None and not timeout >= 0:
-        raise UsageError(f"--timeout is a number of seconds, not {timeout:g}")
     with opened() as queue:
         waited = Waited(queue, _wanted(queue, given))
         _say_what_will_not_happen(queue, waited.pending)
@@ -72,13 +72,29 @@ def _wanted(queue: Queue, given: Given) -> tuple[int, ...]:
 
 def _say_what_will_not_happen(queue: Queue, pending: Sequence[int]) -> None:
     """Waiting is in vain where a person has to act first: say so, once."""
+    states = queue.states_of(pending[:CHUNK])
     held = set(queue.ids(Filter(states=("held",))))
     ids = [one for one in pending if one in held]
     if ids:
         waiting = f"{number_of(len(ids), 'job')} of these (the first is {ids[0]})"
         complain(f"{waiting} cannot run before a person approves: runq approve ID")
-    if any(state in LIVE for state in queue.states_of(pending[:CHUNK]).values()) and not queue.live_workers():
-        complain("no worker is up; a session's server boots one, or run `runq work`")
+    waiting = [one for one in pending[:CHUNK] if states.get(one) in ("blocked", "scheduled", "available")]
+    for cause, stuck in _hindrances(queue, waiting[:LOOKED_AT]).items():
+        more = f" (and {len(stuck) - 1} more of these)" if stuck[1:] else ""
+        complain(f"job {stuck[0]}{more} waits for {cause}")
+
+
+def _hindrances(queue: Queue, ids: Sequence[int]) -> dict[str, list[int]]:
+    """What somebody has to see to before these jobs can run, with the jobs that it keeps."""
+    queues = {one.name: one for one in queue.store.queues()}
+    workers = len(queue.live_workers())
+    found: dict[str, list[int]] = {}
+    for one in ids:
+        job = queue.job(one)
+        cause = views.hindrance(job, queues.get(job.queue), workers=workers)
+        if cause is not None:
+            found.setdefault(cause, []).append(one)
+    return found
 
 
 def _say_what_is_left(waited: Waited) -> None:
@@ -94,7 +110,7 @@ class _shown:
         self._silent = bool(given.get("json"))
         self._bar = None
         if on_terminal() and not self._silent and total:
-            from queue_core.cli.tables import Waiting
+            from queue_core.cli.progress import Waiting
 
             self._bar = Waiting(total)
 

@@ -69,10 +69,14 @@ def _truly_new(tx: sqlite3.Connection, admissions: Sequence[Admission]) -> int:
 
 
 def _refuse_beyond(tx: sqlite3.Connection, admissions: Sequence[Admission], quotas: Quotas) -> None:
-    """Quotas are for what is asked for now: not for what schedules, escalations or the spool bring."""
+    """Quotas are for what is asked for now, and for what agents' schedules bring, or these would be a way around them.
+
+    What others' schedules, escalations or the spool bring has been accepted before.
+    """
     from queue_core.sqlite.quotas import refuse_beyond  # only where there are any
 
-    asked = [one for one in admissions if one.schedule is None and one.escalated_from is None and one.spool_id is None]
+    asked = [one for one in admissions if one.escalated_from is None and one.spool_id is None]
+    asked = [one for one in asked if one.schedule is None or one.origin.caller == "agent"]
     if asked:
         refuse_beyond(tx, asked[0].origin, _truly_new(tx, asked), quotas)
 

@@ -7,6 +7,8 @@ ever, and without the write lock, so that nobody waits: to the others it is a lo
 from __future__ import annotations
 
 import os
+import re
+import stat
 import time
 
 from queue_core.errors import QueueError, StoreBusy, StoreError, StoreFull
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 PART = ".part"  # how the names of unfinished copies end
 PATIENCE = 30.0  # seconds that a foreign program may lock one of the two files
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
+_HEADER = b"SQLite format 3\0"
 _BESIDE = ("-journal", "-wal", "-shm")
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED
 _CANNOT_READ = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ")
@@ -43,6 +47,23 @@ class Checked(Frozen):
     def too_new(self) -> bool:
         """Sound, but of a newer runq."""
         return self.version > SCHEMA_VERSION
+
+
+class Numbers(Frozen):
+    """What a database has counted up to: its ids, and its completions. In one home they never go back."""
+
+    last_id: int = 0
+    ended: int = 0
+
+
+def numbers(connection: sqlite3.Connection) -> Numbers | None:
+    """How far a database has counted; None if that cannot be read any more."""
+    try:
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+        ended = connection.execute("SELECT value FROM meta WHERE name = 'ended'").fetchone()
+        return Numbers(last_id=int(row[0]) if row else 0, ended=int(ended[0]) if ended else 0)
+    except (sqlite3.Error, ValueError):
+        return None
 
 
 def save(home: Home, path: str) -> Checked:
@@ -87,6 +108,37 @@ def copy(source: sqlite3.Connection, path: str) -> Checked:
 def _create(path: str) -> None:
     """Ourselves, for its user alone and never through a link: SQLite would make it as the umask says."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
+def remove_unfinished(folder: str, *, before: float) -> None:
+    """Remove what killed processes have left half-made in a folder that anybody may use, and nothing else.
+
+    Whatever was written to after `before` (seconds since the epoch) may be at work: no lock tells it on
+    every file system that a person may choose.
+    """
+    for name in os.listdir(folder):
+        if _PART.fullmatch(name):
+            try:
+                _remove_if_left(f"{folder}/{name}", before)
+            except OSError:
+                continue  # somebody else's, or gone by now
+
+
+def _remove_if_left(part: str, before: float) -> None:
+    descriptor = os.open(part, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        left = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mtime < before
+        left = left and _is_ours(os.pread(descriptor, 72, 0))
+    finally:
+        os.close(descriptor)
+    if left:
+        remove(part)
+
+
+def _is_ours(header: bytes) -> bool:
+    """Whether a file begins as our databases do, or has not begun."""
+    return not header or (header.startswith(_HEADER) and header[68:72] == APPLICATION_ID.to_bytes(4, "big"))
 
 
 def _fill(source: sqlite3.Connection, path: str) -> None:
@@ -182,6 +234,30 @@ def examine(connection: sqlite3.Connection, *, thorough: bool = True) -> Checked
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID or version < 1:
         return Checked(error="it is not runq's database")
-    found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
-    jobs: int = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-    return Checked(version=version, jobs=jobs, error=None if found == "ok" else f"it is damaged ({found})")
+    error = fault(connection, version) if thorough else None
+    jobs = None if error else connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
+    return Checked(version=version, jobs=jobs, error=error)
+
+
+def fault(connection: sqlite3.Connection, version: int) -> str | None:
+    """What is wrong with runq's database, in words: every page is looked at, and everything that the schema makes."""
+    found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        return f"it is damaged ({found})"
+    if version > SCHEMA_VERSION:
+        return None  # only a newer runq knows how it is made
+    from queue_core.sqlite import wholeness
+
+    return wholeness.fault(connection, version)
+
+
+def numbers_in(path: str) -> Numbers | None:
+    """How far the database in a file has counted; None if it does not tell."""
+    try:
+        connection = sqlite3.connect(uri(path, "ro") + "&immutable=1", uri=True)
+    except sqlite3.Error:
+        return None
+    try:
+        return numbers(connection)
+    finally:
+        connection.close()

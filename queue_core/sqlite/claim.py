@@ -14,7 +14,7 @@ from queue_core.sqlite import locks, quotas, readiness, reads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import Any
 
     from queue_core.store import MayRun
@@ -25,9 +25,10 @@ _PROMOTE = (
     "UPDATE jobs SET state = 'available', ready_at = due_at WHERE id IN"
     f" (SELECT id FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT {DUE_BATCH})"
 )
+PAGE = 64  # queues looked at in one go
 _READY = (
-    "SELECT name, running, turn FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0 AND ready > 0"
-    " AND running < slots AND rests_until IS NULL ORDER BY turn LIMIT ?"
+    "SELECT turn, name, running, ready, handled FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0"
+    " AND ready > 0 AND running < slots AND rests_until IS NULL AND (turn, name) > (?, ?) ORDER BY turn, name LIMIT ?"
 )
 _HEAD_COLUMNS = "SELECT id, sequential, locks, caller, approved_at, priority FROM jobs"
 _HEAD = (
@@ -38,14 +39,19 @@ _HANDLED_HEAD = (
     f"{_HEAD_COLUMNS} INDEXED BY jobs_handled WHERE handler = ? AND queue = ? AND parked IS NULL"
     " AND state = 'available' ORDER BY priority, id LIMIT 1"
 )
-_BARRIER_BEFORE = (
-    "SELECT 1 FROM jobs INDEXED BY jobs_barriers WHERE queue = ? AND state = 'available' AND parked IS NULL"
-    " AND sequential = 1 AND (priority, id) < (?, ?) LIMIT 1"
+_FIRST_BARRIER = (
+    "SELECT id, locks, priority FROM jobs INDEXED BY jobs_barriers WHERE queue = ? AND state = 'available'"
+    " AND parked IS NULL AND sequential = 1 AND (handler IS NOT NULL OR ?) ORDER BY priority, id LIMIT 1"
 )
-_HANDLED_BEFORE = (
-    "SELECT 1 FROM jobs INDEXED BY jobs_handled WHERE handler IS NOT NULL AND state = 'available'"
-    " AND queue = ? AND parked IS NULL AND (priority, id) < (?, ?) LIMIT 1"
+_FIRST_COMMAND = (
+    "SELECT id, locks, priority FROM jobs INDEXED BY jobs_available WHERE queue = ? AND state = 'available'"
+    " AND parked IS NULL AND handler IS NULL ORDER BY priority, id LIMIT 1"
 )
+_FIRST_HANDLED = (
+    "SELECT id, locks, priority FROM jobs INDEXED BY jobs_handled_order WHERE queue = ?"
+    " AND state = 'available' AND parked IS NULL AND handler IS NOT NULL ORDER BY priority, id LIMIT 1"
+)
+_RUNS_COMMANDS = "SELECT 1 FROM workers WHERE claiming = 1 AND keeper <> '' LIMIT 1"
 _CLAIM = (
     "UPDATE jobs SET state = 'running', claim = claim + 1, attempt = attempt + 1, lease_token = ?, worker = ?,"
     " keeper = iif(handler IS NULL, ?, ''), host = ?, started_at = ?, reason = NULL WHERE id = ?"
@@ -116,53 +122,75 @@ def _serve_each_queue_once(
     may_run: MayRun | None,
 ) -> list[Lease]:
     leases: list[Lease] = []
-    # Queues whose head is a barrier that waits for others to end stay in the index: at most one a running job.
-    for name, running in _queues_in_turn(tx, claimant, want + 64):
-        head = _startable_head(tx, claimant, name, running, may_run)
+    for queue in _queues_in_turn(tx, claimant):
+        head = _startable_head(tx, claimant, queue, may_run)
         if head is not None:
             leases.append(_claim_one(tx, claimant, head, now))
-            starts_per_minute = _end_turn(tx, name)
+            starts_per_minute = _end_turn(tx, queue.name)
             if starts_per_minute is not None:
-                quotas.count_for_queue(tx, name, starts_per_minute, leases[-1], now)
+                quotas.count_for_queue(tx, queue.name, starts_per_minute, leases[-1], now)
         if len(leases) == want:
             break
     return leases
 
 
-def _queues_in_turn(tx: sqlite3.Connection, claimant: Claimant, limit: int) -> list[tuple[str, int]]:
-    """Where there is something that this worker can run: name and number of running jobs."""
-    found: dict[str, tuple[int, int]] = {}
-    if claimant.commands:
-        found = {name: (turn, running) for name, running, turn in tx.execute(_READY, (limit,)).fetchall()}
-    if not claimant.handlers:
-        return [(name, running) for name, (_, running) in found.items()]
-    for name, running, turn in tx.execute(*readiness.handled_queues(claimant.handlers, limit)).fetchall():
-        found[name] = (turn, running)
-    return [(name, running) for name, (_, running) in sorted(found.items(), key=lambda item: item[1])]
+class _Queue:
+    """A queue in which there is something that a worker can run, as it stood when it was looked up."""
+
+    def __init__(self, turn: int, name: str, running: int, ready: int, handled: int) -> None:
+        self.turn, self.name, self.running, self.ready, self.handled = turn, name, running, ready, handled
 
 
-def _startable_head(
-    tx: sqlite3.Connection, claimant: Claimant, queue: str, running: int, may_run: MayRun | None
-) -> int | None:
-    """The first job of the queue if it may start now. What cannot run at all is set aside on the way."""
+def _queues_in_turn(tx: sqlite3.Connection, claimant: Claimant) -> Iterator[_Queue]:
+    """Where there is something that this worker can run, in the order of turns, a page at a time.
+
+    A queue whose head has to wait (a barrier, a job for another worker) stays in front: it must not hide the others.
+    """
+    after = (-1, "")
     while True:
-        row = _head(tx, claimant, queue)
+        rows: list[tuple[Any, ...]] = []
+        if claimant.commands:
+            rows += tx.execute(_READY, (*after, PAGE)).fetchall()
+        if claimant.handlers:
+            rows += tx.execute(*readiness.handled_queues(claimant.handlers, PAGE, after)).fetchall()
+        page = sorted(set(rows))[:PAGE]
+        yield from (_Queue(*row) for row in page)
+        if len(page) < PAGE:
+            return
+        after = (page[-1][0], page[-1][1])
+
+
+def _startable_head(tx: sqlite3.Connection, claimant: Claimant, queue: _Queue, may_run: MayRun | None) -> int | None:
+    """The first job of the queue if it may start now. What cannot run at all is set aside on the way."""
+    # Without jobs of other kinds the first that this worker can run is the queue's first.
+    mixed = bool(queue.handled or (queue.ready and not claimant.commands))
+    while True:
+        row = _head(tx, claimant, queue.name)
         if row is None:
             return None
         job_id, sequential, lock_list, caller, approved_at, priority = row
-        if caller == "agent" and approved_at is None and may_run and _hold(tx, job_id, queue, lock_list, may_run):
+        if caller == "agent" and approved_at is None and may_run and _hold(tx, job_id, queue.name, lock_list, may_run):
+            mixed = True  # a lock that it could have taken may have woken a job of another kind
             continue
         wanted: list[str] = loads(lock_list) if lock_list else []
-        full = locks.first_full(tx, wanted)
-        if full is not None:
-            locks.park(tx, job_id, queue, full, wanted)
+        if _is_parked(tx, job_id, queue.name, wanted):
+            mixed = True
             continue
-        if sequential and running:
+        if sequential and queue.running:
             return None  # a barrier: nothing of this queue starts before it
-        if _others_come_first(tx, claimant, queue, sequential=sequential, place=(priority, job_id)):
+        if mixed and _others_come_first(tx, claimant, queue.name, sequential=sequential, place=(priority, job_id)):
             return None
         locks.take(tx, wanted)
         return job_id
+
+
+def _is_parked(tx: sqlite3.Connection, job_id: int, queue: str, wanted: Sequence[str]) -> bool:
+    """Set a job aside if a lock that it wants is full."""
+    full = locks.first_full(tx, wanted)
+    if full is None:
+        return False
+    locks.park(tx, job_id, queue, full, wanted)
+    return True
 
 
 def _head(tx: sqlite3.Connection, claimant: Claimant, queue: str) -> tuple[Any, ...] | None:
@@ -175,18 +203,29 @@ def _head(tx: sqlite3.Connection, claimant: Claimant, queue: str) -> tuple[Any, 
 def _others_come_first(
     tx: sqlite3.Connection, claimant: Claimant, queue: str, *, sequential: bool, place: tuple[int, int]
 ) -> bool:
-    """Whether a job that only other workers can run keeps this one back: one of the two is a barrier."""
-    ready, handled = tx.execute("SELECT ready, handled FROM queues WHERE name = ?", (queue,)).fetchone()
-    if (claimant.commands or not ready) and not handled:
-        return False  # all that is there this worker could run: its head is the queue's
-    if tx.execute(_BARRIER_BEFORE, (queue, *place)).fetchone():
-        return True
-    if not sequential:
-        return False
-    first = tx.execute(_HEAD, (queue,)).fetchone()
-    if first is not None and (first[5], first[0]) < place:
-        return True
-    return tx.execute(_HANDLED_BEFORE, (queue, *place)).fetchone() is not None
+    """Whether a job that only other workers can run keeps this one back: one of the two is a barrier.
+
+    What waits for a lock is set aside, as its own worker would, and what nobody runs holds nobody up.
+    """
+    commands = claimant.commands or tx.execute(_RUNS_COMMANDS).fetchone() is not None
+    while True:
+        first = _first_of_others(tx, queue, commands=commands, barriers_only=not sequential)
+        if first is None or (first[2], first[0]) >= place:
+            return False
+        if not _is_parked(tx, first[0], queue, loads(first[1]) if first[1] else []):
+            return True
+
+
+def _first_of_others(
+    tx: sqlite3.Connection, queue: str, *, commands: bool, barriers_only: bool
+) -> tuple[int, str | None, int] | None:
+    """The first job of the queue, of whatever kind, that another one may have to wait for."""
+    rows = [tx.execute(_FIRST_BARRIER, (queue, commands)).fetchone()]
+    if not barriers_only:
+        rows.append(tx.execute(_FIRST_HANDLED, (queue,)).fetchone())
+        if commands:
+            rows.append(tx.execute(_FIRST_COMMAND, (queue,)).fetchone())
+    return min((row for row in rows if row is not None), key=lambda row: (row[2], row[0]), default=None)
 
 
 def _hold(tx: sqlite3.Connection, job_id: int, queue: str, lock_list: str | None, may_run: MayRun) -> bool:

@@ -77,12 +77,13 @@ def reject(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tu
 
 
 def replay(
-    tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str], now: float
+    tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str], now: float, approved: bool = True
 ) -> list[tuple[int, JobState]]:
     """Run ended jobs again, with a fresh allowance of retries; their attempts so far are kept.
 
-    `held` names those that must wait for approval first, with the reason. Of several with one unique key
-    only the first is run again; the others stay as they are, and are returned so.
+    `held` names those that must wait for approval first, with the reason. Unless `approved`, a person's word on
+    an earlier run no longer counts: this one, and what it may hand over to, are judged as they come. Of several
+    with one unique key only the first is run again; the others stay as they are, and are returned so.
     """
     moved: dict[int, JobState] = {}
     for job_id in ids:
@@ -95,6 +96,8 @@ def replay(
                 "wait for it or cancel it first"
             )
         moved[job_id] = state if live is not None else _replay_one(tx, job_id, held.get(job_id), now)
+        if not approved and live is None:
+            tx.execute("UPDATE jobs SET approved_at = NULL WHERE id = ?", (job_id,))
     return list(moved.items())
 
 
@@ -107,7 +110,8 @@ def _replay_one(tx: sqlite3.Connection, job_id: int, held: str | None, now: floa
     if held is None:
         tx.execute("UPDATE jobs SET rejected_at = NULL WHERE id = ?", (job_id,))
         return "available"
-    tx.execute("UPDATE jobs SET state = 'held', reason = ? WHERE id = ?", (held, job_id))
+    # Its handler may be one that no worker has: then it has just been parked, which only an available job can be.
+    tx.execute("UPDATE jobs SET state = 'held', parked = NULL, reason = ? WHERE id = ?", (held, job_id))
     return "held"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from queue_core.errors import StoreBusy
+from queue_core.sqlite.backup import fault
 from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION, connect, sqlite3
 from queue_core.sqlite.flock import locked
 from queue_core.value import Frozen
@@ -27,7 +28,7 @@ class Diagnosis(Frozen):
 
 
 def diagnose(home: Home) -> Diagnosis:
-    """Look at the file: is it ours, of a version that this runq knows, and sound (`quick_check`)?"""
+    """Look at the file: is it ours, of a version that this runq knows, sound (`quick_check`) and whole?"""
     if not os.path.exists(home.database):
         return Diagnosis(exists=False)
     size = os.path.getsize(home.database)
@@ -35,12 +36,12 @@ def diagnose(home: Home) -> Diagnosis:
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         schema = connection.execute("PRAGMA user_version").fetchone()[0]
-        sound = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        wrong = _error(connection, application, schema)
     except sqlite3.DatabaseError as error:
         return Diagnosis(exists=True, size=size, error=f"it cannot be read as a SQLite database ({error})")
     finally:
         _close(home, connection)
-    return Diagnosis(exists=True, schema=schema, size=size, error=_error(application, schema, sound))
+    return Diagnosis(exists=True, schema=schema, size=size, error=wrong)
 
 
 def _close(home: Home, connection: sqlite3.Connection) -> None:
@@ -52,9 +53,9 @@ def _close(home: Home, connection: sqlite3.Connection) -> None:
         connection.close()
 
 
-def _error(application: int, schema: int, sound: str) -> str | None:
+def _error(connection: sqlite3.Connection, application: int, schema: int) -> str | None:
     if application != APPLICATION_ID:
         return "it is not runq's database"
     if schema > SCHEMA_VERSION:
         return f"a newer runq has written it (schema {schema}, this one knows {SCHEMA_VERSION})"
-    return None if sound == "ok" else f"it is damaged: {sound}"
+    return fault(connection, schema)

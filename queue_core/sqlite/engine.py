@@ -43,9 +43,11 @@ class Database:
         prepare(home)
         fresh = _create_if_missing(home)
         self.connection = connect(home, patience=patience)
-        self._identity = _identity(home.database)
+        self.follows = True  # whether it goes on with a file that has been put in this one's place
+        self.file = identity(home.database)
         try:
             self._make_current(fresh)
+            self._wal = identity(home.database + "-wal")
         except BaseException:
             self.connection.close()
             raise
@@ -60,7 +62,8 @@ class Database:
     def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one function in one durable transaction; when this returns, the change survives power loss."""
         with locked(self.home.write_lock, self.patience):
-            self._verify_identity()
+            if identity(self.home.database) != self.file:
+                self._follow()
             try:
                 begin(self.connection)
                 self._verify_version()
@@ -110,13 +113,29 @@ class Database:
         if version != SCHEMA_VERSION:
             raise StoreTooNew(_too_new(self.home, version))
 
-    def _verify_identity(self) -> None:
-        """Writes to a file that was unlinked or replaced would vanish without a word."""
-        if _identity(self.home.database) != self._identity:
-            raise StoreError(
-                f"{self.home.database} was removed or replaced while it was in use; "
-                "nothing was written. Restart this process, and restore a backup if the file is gone"
-            )
+    def _follow(self) -> None:
+        """Go on with what a restore has put in the file's place, under the lock that it holds for that.
+
+        Writes to a file that was unlinked or replaced would vanish without a word. What is there now must be a
+        whole queue with a WAL of its own: the old one's, beside a file that was put there by hand, would spoil it.
+        """
+        now, wal = identity(self.home.database), identity(self.home.database + "-wal")
+        if not self.follows or now is None or (wal is not None and wal == self._wal):
+            raise _replaced(self.home)
+        from queue_core.sqlite.backup import examine
+
+        connection = connect(self.home, patience=self.patience)
+        try:
+            found = examine(connection)
+            if found.error or found.version != SCHEMA_VERSION:
+                raise _replaced(self.home)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise _replaced(self.home) from error
+            raise
+        self.connection.close()  # SQLite sees that its file was moved, and leaves the new one's WAL alone
+        self.connection, self.file, self._wal = connection, now, identity(self.home.database + "-wal")
 
     def _migrate(self) -> None:
         from queue_core.sqlite.migrations import migrate
@@ -197,11 +216,14 @@ def _begin_after_leftovers(tx: sqlite3.Connection, home: Home) -> None:
 
 
 def _way_out(home: Home) -> str:
+    import time
+
     from queue_core.backups import there, worth_restoring
     from queue_core.sqlite.backup import check
 
     # At a glance only: a hook has no time, each was checked when it was taken, and a restore reads all of it.
-    good = (one.name for one in worth_restoring(there(home)) if not check(one.path, thorough=False).error)
+    found = worth_restoring(there(home), now=time.time())
+    good = (one.name for one in found if not check(one.path, thorough=False).error)
     newest = next(good, None)
     if newest is None:
         return "there is no backup of it in the home: move the file away to start anew"
@@ -227,12 +249,20 @@ def _create_if_missing(home: Home) -> bool:
     return True
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def identity(path: str) -> tuple[int, int] | None:
+    """Which file is at a path; None if there is none."""
     try:
         found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _replaced(home: Home) -> StoreError:
+    return StoreError(
+        f"{home.database} was removed or replaced while it was in use; nothing was written. "
+        "Restore a backup if the file is gone (`runq backup restore`), and restart this process if it says so still"
+    )
 
 
 def _identify(connection: sqlite3.Connection) -> tuple[int, int, bool]:

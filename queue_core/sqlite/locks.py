@@ -3,7 +3,8 @@
 A job that finds a lock full is *parked*: it leaves the index of claimable jobs until the lock is let
 go, so that a hundred thousand jobs that wait for one lock hold nobody up and cost a claim nothing.
 What keeps parked jobs from being forgotten: whenever a lock has room and a queue has jobs parked on
-it, at least that many jobs of the queue that want it are not parked.
+it, at least that many jobs of the queue *and of the same kind* that want it are not parked. Commands are
+one kind and each handler is one, since a job may wait long for a worker that can run its kind.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SET_CAPACITY = (
 )
 _UNPARK = (
     "UPDATE jobs SET parked = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_parked"
-    " WHERE parked = ? AND queue = ? ORDER BY priority, id LIMIT ?)"
+    " WHERE parked = ? AND queue = ? AND handler IS ? ORDER BY priority, id LIMIT ?)"
 )
 
 
@@ -82,8 +83,11 @@ def _wake(tx: sqlite3.Connection, name: str) -> None:
 
 def _unpark(tx: sqlite3.Connection, name: str, queue: str) -> None:
     room = _room(tx, name)
-    if room > 0:
-        tx.execute(_UNPARK, (name, queue, room))
+    if room <= 0:
+        return
+    tx.execute(_UNPARK, (name, queue, None, room))
+    for (handler,) in tx.execute("SELECT DISTINCT handler FROM worker_handlers").fetchall():
+        tx.execute(_UNPARK, (name, queue, handler, room))
 
 
 def _room(tx: sqlite3.Connection, name: str) -> int:

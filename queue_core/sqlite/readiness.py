@@ -72,13 +72,13 @@ def rest_of_all() -> Read[float | None]:
     return rows[0][0] if rows else None
 
 
-def handled_queues(handlers: tuple[str, ...], limit: int) -> Statement:
+def handled_queues(handlers: tuple[str, ...], limit: int, after: tuple[int, str] = (-1, "")) -> Statement:
     """The queues in which a job for one of these handlers could be claimed, in the order of their turns."""
     return (
-        "SELECT name, running, turn FROM queues INDEXED BY queues_handled WHERE paused = 0 AND barred = 0"
-        f" AND handled > 0 AND running < slots AND rests_until IS NULL AND {_HAS_HANDLED} ({marks(handlers)}))"
-        " ORDER BY turn LIMIT ?",
-        (*handlers, limit),
+        "SELECT turn, name, running, ready, handled FROM queues INDEXED BY queues_handled WHERE paused = 0"
+        " AND barred = 0 AND handled > 0 AND running < slots AND rests_until IS NULL AND (turn, name) > (?, ?)"
+        f" AND {_HAS_HANDLED} ({marks(handlers)})) ORDER BY turn, name LIMIT ?",
+        (*after, *handlers, limit),
     )
 
 

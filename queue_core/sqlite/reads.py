@@ -172,7 +172,7 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
         narrow(f"id IN ({marks(wanted.ids)})", *wanted.ids)
     if wanted.states:
         narrow(f"state IN ({marks(wanted.states)})", *wanted.states)
-    for column in ("queue", "caller", "session", "project"):
+    for column in ("queue", "caller", "session", "project", "handler", "schedule"):
         value: str | None = getattr(wanted, column)
         if value is not None:
             narrow(f"{column} = ?", value)
@@ -262,6 +262,17 @@ def states_of(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
     """The states of these jobs; unknown ids are left out."""
     rows = yield f"SELECT id, state FROM jobs WHERE id IN ({marks(wanted)})", wanted
     return dict(rows)
+
+
+def handed_over() -> Read[int]:
+    """How many dead letters another job has taken over: only jobs that took over from one are looked at."""
+    rows = yield (
+        "SELECT count(DISTINCT dead.id) FROM jobs later INDEXED BY jobs_successors"
+        " JOIN jobs dead ON dead.id = later.escalated_from AND dead.state = 'dead'"
+        " WHERE later.escalated_from IS NOT NULL AND later.state <> 'cancelled'",
+        (),
+    )
+    return rows[0][0]
 
 
 def standings(wanted: tuple[int, ...]) -> Read[dict[int, str]]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 
-from queue_core.sqlite.backup import patiently, remove, sync
+from queue_core.sqlite.backup import Numbers, patiently, remove, sync
 from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.engine import connect, uri
-from queue_core.value import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,23 +22,6 @@ if TYPE_CHECKING:
 
 # Ids that may have been given since the backup, where nothing can be read any more that would tell.
 LEAP = 10_000
-
-
-class Numbers(Frozen):
-    """What a database has counted up to: its ids, and its completions."""
-
-    last_id: int = 0
-    ended: int = 0
-
-
-def numbers(connection: sqlite3.Connection) -> Numbers | None:
-    """How far a database has counted; None if that cannot be read any more."""
-    try:
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
-        ended = connection.execute("SELECT value FROM meta WHERE name = 'ended'").fetchone()
-        return Numbers(last_id=int(row[0]) if row else 0, ended=int(ended[0]) if ended else 0)
-    except (sqlite3.Error, ValueError):
-        return None
 
 
 def go_on_beyond(tx: sqlite3.Connection, known: Numbers) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FENCE = "id = ? AND claim = ? AND lease_token = ? AND state = 'running'"
 _HELD_BY = (
-    "SELECT failures, retry, retries, cancel_requested, locks, host, started_at, ready_at, on_dead FROM jobs"
+    "SELECT failures, retry, retries, cancel_requested, locks, host, started_at, ready_at, on_dead, handler FROM jobs"
     f" WHERE {_FENCE}"
 )
 _LEAVE = (
@@ -64,7 +64,7 @@ def _settle_one(
     row = tx.execute(_HELD_BY, fence).fetchone()
     if row is None:
         return None
-    failures, retry, retries, cancel_requested, lock_list, host, started_at, ready_at, on_dead = row
+    failures, retry, retries, cancel_requested, lock_list, host, started_at, ready_at, on_dead, handler = row
     chain: list[list[Any]] = loads(on_dead) if on_dead else []
     backoff, base, cap, jitter = loads(retry)
     decision = decide(
@@ -74,7 +74,7 @@ def _settle_one(
         cancel_requested=bool(cancel_requested),
         now=now,
         chance=chance,
-        permanent_exit_codes=permanent,
+        permanent_exit_codes=permanent if handler is None else (),  # a function has no exit code of its own
         escalate_after=chain[0][0] if chain else None,
     )
     _leave_running(tx, fence, decision, one.outcome, now)

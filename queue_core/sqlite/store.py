@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 
 from queue_core.errors import StoreError, UsageError
-from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, connect, sqlite3, translate
+from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, connect, identity, sqlite3, translate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from queue_core.figures import Counts
     from queue_core.home import Home
-    from queue_core.jobs import Filter, Job, Lease, Link, Orphan, Page, QueueRow, ScheduleRow, Settlement, WorkerRow
+    from queue_core.jobs import By, Filter, Job, Lease, Link, Orphan, Page, QueueRow, ScheduleRow, Settlement, WorkerRow
     from queue_core.model import Admission, Caller, JobState, Receipt
     from queue_core.quotas import QueueLimits, Quotas
     from queue_core.sqlite.reads import Read
@@ -59,7 +59,8 @@ class SqliteStore:
         self._home = home
         self._reader: sqlite3.Connection | None = None
         self._reading = _thread.allocate_lock()
-        database = Database(home, patience=patience)
+        self._database = database = Database(home, patience=patience)
+        self._file = database.file  # the one that is read
         if group_commit:
             from queue_core.sqlite.group_commit import GroupCommit
 
@@ -82,6 +83,8 @@ class SqliteStore:
     def _read(self, read: Read[T]) -> T:
         from queue_core.sqlite.reads import run
 
+        if identity(self._home.database) != self._file:
+            self._follow()
         with self._reading:
             if self._reader is None:
                 self._reader = connect(self._home)
@@ -91,6 +94,14 @@ class SqliteStore:
                 raise translate(error, self._home) or StoreError(f"the queue could not be read ({error})") from error
             except UnicodeEncodeError:
                 raise UsageError("what was asked for is no valid UTF-8 text, as all that is stored is") from None
+
+    def _follow(self) -> None:
+        """Read from the file that has taken the place of the old one, if that is one to be written to as well."""
+        self._writer.write(lambda _: None)  # looks at whatever a write looks at before it begins
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+            self._reader, self._file = None, self._database.file
 
     # writes
 
@@ -162,8 +173,8 @@ class SqliteStore:
     def reject(self, ids: Sequence[int], *, now: float) -> Moved:
         return self._control("reject", ids, now=now)
 
-    def replay(self, ids: Sequence[int], *, held: Mapping[int, str], now: float) -> Moved:
-        return self._control("replay", ids, held=held, now=now)
+    def replay(self, ids: Sequence[int], *, held: Mapping[int, str], now: float, approved: bool = True) -> Moved:
+        return self._control("replay", ids, held=held, now=now, approved=approved)
 
     def discard(self, ids: Sequence[int], *, now: float) -> Moved:
         return self._control("discard", ids, now=now)
@@ -176,10 +187,10 @@ class SqliteStore:
     def unpin(self, ids: Sequence[int], *, by: Literal["person", "automatic"]) -> Moved:
         return self._control("unpin", ids, by=by)
 
-    def pause(self, queue: str | None, *, paused: bool, parallelism: int) -> list[str]:
+    def pause(self, queue: str | None, *, paused: bool, parallelism: int, by: By) -> list[str]:
         from queue_core.sqlite import queues
 
-        return self._writer.write(queues.pause, queue, paused=paused, parallelism=parallelism)
+        return self._writer.write(queues.pause, queue, paused=paused, parallelism=parallelism, by=by)
 
     def prune(self, *, before: float, limit: int) -> list[tuple[int, int]]:
         return self._control("prune", before=before, limit=limit)
@@ -215,6 +226,7 @@ class SqliteStore:
             )
             workers.man(tx, worker, handlers)
 
+        self._database.follows = False  # another file would know neither this worker nor its claims
         self._writer.write(enter)
 
     def stop_claiming(self, worker: str) -> None:
@@ -223,8 +235,8 @@ class SqliteStore:
     def deregister(self, worker: str) -> None:
         self._worker("deregister", worker)
 
-    def leave_if_idle(self, worker: str, *, now: float, handlers: Collection[str] = ()) -> bool:
-        return self._worker("leave_if_idle", worker, now=now, handlers=handlers)
+    def leave_if_idle(self, worker: str, *, now: float, handlers: Collection[str] = (), commands: bool = True) -> bool:
+        return self._worker("leave_if_idle", worker, now=now, handlers=handlers, commands=commands)
 
     def forget_workers(self, workers: Sequence[str]) -> None:
         self._worker("forget", workers)
@@ -237,14 +249,14 @@ class SqliteStore:
 
         return self._writer.write(getattr(workers, verb), *args, **kwargs)
 
-    def add_schedule(self, row: ScheduleRow, *, replacing: ScheduleRow | None = None) -> bool:
-        return self._schedule("add", row, replacing=replacing)
+    def add_schedule(self, row: ScheduleRow, *, replacing: ScheduleRow | None = None, most: int | None = None) -> bool:
+        return self._schedule("add", row, replacing=replacing, most=most)
 
-    def remove_schedules(self, rows: Sequence[ScheduleRow]) -> list[str]:
+    def remove_schedules(self, rows: Sequence[ScheduleRow]) -> bool:
         return self._schedule("remove", rows)
 
-    def pause_schedules(self, rows: Sequence[ScheduleRow], *, paused: bool) -> list[str]:
-        return self._schedule("pause", rows, paused=paused)
+    def pause_schedules(self, rows: Sequence[ScheduleRow], *, paused: bool, by: By) -> list[ScheduleRow] | None:
+        return self._schedule("pause", rows, paused=paused, by=by)
 
     def fire_schedule(
         self,
@@ -255,13 +267,13 @@ class SqliteStore:
         now: float,
         capacity: int,
         parallelism: int,
+        quotas: Quotas | None = None,
     ) -> list[Receipt] | None:
-        return self._schedule(
-            "fire", row, admissions, next_at=next_at, now=now, capacity=capacity, parallelism=parallelism
-        )
+        limits = {"capacity": capacity, "parallelism": parallelism, "quotas": quotas}
+        return self._schedule("fire", row, admissions, next_at=next_at, now=now, **limits)
 
-    def trouble_schedule(self, row: ScheduleRow, why: str, *, retry_at: float) -> None:
-        self._schedule("trouble", row, why, retry_at=retry_at)
+    def trouble_schedule(self, row: ScheduleRow, why: str, *, now: float, retry_at: float) -> None:
+        self._schedule("trouble", row, why, now=now, retry_at=retry_at)
 
     def _schedule(self, verb: str, *args: Any, **kwargs: Any) -> Any:
         from queue_core.sqlite import schedules
@@ -375,3 +387,8 @@ class SqliteStore:
         from queue_core.sqlite import reads
 
         return self._read(reads.standings(tuple(ids)))  # pyright: ignore[reportReturnType]
+
+    def handed_over(self) -> int:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.handed_over())

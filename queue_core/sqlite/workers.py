@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from queue_core.fastjson import loads
 from queue_core.settings import Settings
-from queue_core.sqlite import locks, quotas, readiness, reads
+from queue_core.sqlite import locks, quotas
+from queue_core.sqlite.claim import DUE_BATCH, Claimant, claim
 from queue_core.sqlite.queues import ensure
 
 TYPE_CHECKING = False
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
     from queue_core.jobs import Orphan
     from queue_core.quotas import QueueLimits
+
+
+# More jobs have come due than one claim takes in.
+_MORE_DUE = (
+    f"SELECT 1 FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT 1 OFFSET {DUE_BATCH}"
+)
 
 
 def register(
@@ -73,15 +80,29 @@ def _park_jobs_of(tx: sqlite3.Connection, handler: str) -> None:
         locks.pass_on(tx, loads(lock_list), queue)
 
 
-def leave_if_idle(tx: sqlite3.Connection, worker: str, *, now: float, handlers: Collection[str] = ()) -> bool:
+def leave_if_idle(
+    tx: sqlite3.Connection, worker: str, *, now: float, handlers: Collection[str] = (), commands: bool = True
+) -> bool:
     """Deregister, but only if nothing is claimable in this very transaction.
 
     A job that arrives a moment later finds no worker registered, and its server boots one.
     """
-    if reads.run(tx, readiness.claimable(now, tuple(handlers))):
+    if _could_claim(tx, worker, now, handlers, commands=commands):
         return False
     deregister(tx, worker)
     return True
+
+
+def _could_claim(tx: sqlite3.Connection, worker: str, now: float, handlers: Collection[str], *, commands: bool) -> bool:
+    """Whether a claim would bring anything, or might when it has been made more often: it is made, and taken back."""
+    if tx.execute(_MORE_DUE, (now,)).fetchone():
+        return True
+    claimant = Claimant(worker=worker, keeper="", host="", tokens=lambda: "", handlers=handlers, commands=commands)
+    tx.execute("SAVEPOINT attempt")
+    leases = claim(tx, claimant, want=1, max_running=1, now=now)
+    tx.execute("ROLLBACK TO attempt")
+    tx.execute("RELEASE attempt")
+    return bool(leases)
 
 
 def configure(

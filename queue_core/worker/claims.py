@@ -52,6 +52,10 @@ class Claims:
         """Whether functions go on in threads although this worker has to leave."""
         return self._handlers.left_behind
 
+    def when_gone(self, let_go: Callable[[], None]) -> None:
+        """Call this when the last function that was left behind has returned."""
+        self._handlers.when_gone(let_go)
+
     @property
     def keeper(self) -> str:
         """The id of the keeper that new commands are for; empty if there is none."""

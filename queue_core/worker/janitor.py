@@ -58,6 +58,7 @@ class Janitor:
         if found and (found.adoptable or found.alone):
             self._adopt([*found.adoptable, *found.alone])
         await _attempt(self._tidy)
+        await _attempt(lambda: safekeeping.tidy(self._queue.home))
 
     def _tidy(self) -> None:
         spool.keep_ballast(self._queue.home)
@@ -71,7 +72,8 @@ class Janitor:
             return
         os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         os.utime(stamp, (now, now))  # first, so that of several workers one prunes
-        log.info("pruned %d jobs", self._queue.prune())
+        gone = self._queue.prune()
+        log.log(logging.INFO if gone else logging.DEBUG, "pruned %d jobs", gone)
 
     def _back_up_if_due(self) -> None:
         """Take the backups that are due; `runq health` tells of one that failed, until one has not."""
@@ -81,11 +83,11 @@ class Janitor:
         snapshots = began >= self._snapshots_from
         try:
             taken = safekeeping.take_due(
-                queue.home, queue.settings, queue.clock(), self._completions, snapshots=snapshots
+                queue.home, queue.settings, queue.clock, self._completions, snapshots=snapshots
             )
-        except (QueueError, OSError) as error:
+        except Exception as error:
             self._backups_from = time.monotonic() + BACKUP_RETRY
-            safekeeping.note_failure(queue.home, str(error))
+            safekeeping.note_failure(queue.home, str(error) or type(error).__name__)
             raise
         if taken:
             safekeeping.note_failure(queue.home, None)
@@ -126,8 +128,8 @@ async def _attempt(step: Callable[[], T]) -> T | None:
     """Do a step that may block; None, and a line in the log, when it fails."""
     try:
         return await on_thread(step)
-    except (QueueError, OSError) as error:
-        log.warning("%s", error)
+    except Exception as error:  # whatever it is, housekeeping ends no work
+        log.warning("%s", error, exc_info=not isinstance(error, (QueueError, OSError)))
         return None
 
 

@@ -22,6 +22,7 @@ from queue_core.worker.claims import Claims
 from queue_core.worker.groups import task_group
 from queue_core.worker.janitor import Janitor
 from queue_core.worker.options import Options, Settled
+from queue_core.worker.settling import settle_each
 from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class Worker:
         self._wake.set()
 
     @property
+    def left_behind(self) -> bool:
+        """Whether functions go on in threads although this worker has left."""
+        return self._jobs.left_behind
+
+    @property
     def running(self) -> int:
         """How many jobs are this worker's now."""
         return len(self._jobs)
@@ -123,7 +129,7 @@ class Worker:
 
     async def _register(self) -> None:
         queue, chosen = self.queue, self.queue.settings
-        alone = not queue.live_workers(claiming=True)
+        alone = not await on_thread(lambda: queue.live_workers(claiming=True))
         shared = ("parallelism", "max_running", "starts_per_minute")
         names = [name for name in shared if alone or name in chosen.explicit]
         await self._in_store(
@@ -140,7 +146,8 @@ class Worker:
             handlers=self._jobs.handlers,
         )
         self._registered = True
-        log.info("worker %s up (pid %d, keeper %s)", self.id, os.getpid(), self._jobs.keeper)
+        keeper = f", keeper {self._jobs.keeper}" if self._jobs.keeper else ""  # one that only has handlers needs none
+        log.info("worker %s up (pid %d%s)", self.id, os.getpid(), keeper)
 
     async def _leave(self, life: LifeLock) -> None:
         if self._bell:
@@ -148,10 +155,11 @@ class Worker:
         await self._settle_what_was_torn_off()
         if self._registered:
             await self._deregister()
-        if self._jobs.left_behind:  # functions that do not stop: until the process ends, nobody may run their jobs
+        if self._jobs.left_behind:  # functions that do not stop: as long as they run, nobody may run their jobs
             log.warning("worker %s leaves with %d functions still running", self.id, self.running)
-            return
-        life.release()
+            self._jobs.when_gone(life.release)
+        else:
+            life.release()
         changes.ring(self.queue.home, "work", "watch")
         await self._jobs.dismiss()
         log.info("worker %s left", self.id)
@@ -245,7 +253,14 @@ class Worker:
     async def _exchange(self, ended: Sequence[Settlement], want: int) -> None:
         try:
             states, leases = await self._in_store(self._settle_and_claim, ended, want)
-        except QueueError:
+        except Exception as error:
+            if isinstance(error, QueueError):
+                self._jobs.put_back(ended)
+                raise
+            log.exception("%d ends could not be recorded together", len(ended))  # a fault of ours, or an odd one
+            self._jobs.put_back(await settle_each(self.queue, ended, self._report))
+            return
+        except BaseException:  # this worker is being torn down
             self._jobs.put_back(ended)
             raise
         self._jobs.start(leases)
@@ -338,12 +353,7 @@ class Worker:
             return True
         idle = time.monotonic() - self._idle_since
         if self.options.until_empty:
-            return not await self._in_store(
-                self.queue.store.claimable,
-                self.queue.clock(),
-                handlers=self._jobs.handlers,
-                commands=self.options.commands,
-            )
+            return await self._deregister_if_idle()
         if self.mode == "drain":
             return idle >= self.queue.settings.linger and await self._deregister_if_idle()
         if self.options.booted_by is None or idle < self.queue.settings.idle:
@@ -351,9 +361,13 @@ class Worker:
         return await self._deregister_if_idle()
 
     async def _deregister_if_idle(self) -> bool:
-        """Leaves in the very transaction that proves that nothing is claimable."""
+        """Leaves in the very transaction that proves that a claim would bring nothing."""
         left = await self._in_store(
-            self.queue.store.leave_if_idle, self.id, now=self.queue.clock(), handlers=self._jobs.handlers
+            self.queue.store.leave_if_idle,
+            self.id,
+            now=self.queue.clock(),
+            handlers=self._jobs.handlers,
+            commands=self.options.commands,
         )
         self._registered = not left
         return left

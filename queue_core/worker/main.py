@@ -18,6 +18,8 @@ from queue_core.worker.loop import Worker
 from queue_core.worker.options import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from queue_core.worker.options import Mode
 
 READY = b"ready\n"
@@ -25,21 +27,27 @@ READY = b"ready\n"
 log = logging.getLogger("runq.worker")
 
 
-async def run(worker: Worker, pipe: int | None = None) -> None:
-    """Run a worker until it leaves, obeying signals and the end of the session that booted it."""
+async def run(worker: Worker, pipe: int | None = None, *, on_signal: Callable[[Mode], None] = lambda _: None) -> None:
+    """Run a worker until it leaves, obeying signals and the end of the session that booted it.
+
+    `on_signal` is told what a signal has changed.
+    """
     async with task_group() as tasks:
-        tasks.start_soon(_obey_signals, worker)
+        tasks.start_soon(_obey_signals, worker, on_signal)
         if pipe is not None:
             tasks.start_soon(_watch_session, worker, pipe)
         await worker.run()
 
 
-async def _obey_signals(worker: Worker) -> None:
+async def _obey_signals(worker: Worker, on_signal: Callable[[Mode], None]) -> None:
     """TERM and a first INT: finish what runs. QUIT and a second INT: end it and put it back."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP) as signals:
         async for number in signals:
             again = number == signal.SIGINT and worker.mode == "finish"
+            before = worker.mode
             worker.change_mode("stop" if number == signal.SIGQUIT or again else "finish")
+            if worker.mode != before:
+                on_signal(worker.mode)
 
 
 async def _watch_session(worker: Worker, pipe: int) -> None:

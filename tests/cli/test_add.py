@@ -138,3 +138,16 @@ def test_values_stand_behind_the_option_or_behind_an_equals_sign(cli: Cli, optio
 
 def _seconds(moment: str) -> float:
     return time.mktime(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S"))
+
+
+def test_times_may_be_written_as_spans(cli: Cli):
+    cli.add("--timeout", "15m", "--delay", "2h", "--backoff-base", "1.5m", "--backoff-cap", "1d", "--", "true")
+    job = cli.job(1)
+    assert (job["state"], job["timeout"]) == ("scheduled", 900.0)
+    assert 7100 < float(job["waiting_for"].removeprefix("its time, in ").removesuffix(" s")) <= 7200
+
+
+def test_what_is_wrong_with_a_jobs_json_is_told_with_line_and_column(cli: Cli):
+    said = cli("add", "--file", "-", stdin=b"{]").err
+    assert "line 1 column 2" in said and "(char" not in said
+    assert "standard input holds no jobs" in cli("add", "--file", "-", stdin=b"").err

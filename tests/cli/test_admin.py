@@ -92,6 +92,27 @@ def test_doctor_says_where_each_setting_comes_from(cli: Cli):
     ).items()
 
 
+def test_doctor_shows_the_settings_that_were_changed_unless_all_are_asked_for(cli: Cli):
+    (cli.home / "config.toml").write_text('capacity = 5\n[escalate.aider]\nrun = ["true"]\n[retry.mine]\nretries = 1\n')
+    shown = {line[1]: line[2] for line in cli.ok("doctor").lines if line[0] == "setting"}
+    assert shown == {"capacity": "5", "escalate": "aider", "retry": "mine"}
+    assert {line[1] for line in cli.ok("doctor", "--all").lines if line[0] == "setting"} >= SETTINGS
+
+
+def test_a_misspelt_setting_is_told_with_what_was_meant(cli: Cli):
+    (cli.home / "config.toml").write_text("paralelism = 5\n")
+    ran = cli("list")
+    assert (ran.code, "did you mean `parallelism`?" in ran.err) == (2, True)
+    (cli.home / "config.toml").unlink()
+    found = [one["text"] for one in cli("doctor", "--json", RUNQ_PARALELISM="5").json["checks"]]
+    assert any("RUNQ_PARALELISM is set, and is no setting" in text and "RUNQ_PARALLELISM?" in text for text in found)
+
+
+def test_doctor_takes_no_arguments(cli: Cli):
+    ran = cli("doctor", "foo")
+    assert (ran.code, "runq doctor takes no arguments" in ran.err) == (2, True)
+
+
 def test_doctor_names_a_home_that_is_open_to_others(cli: Cli):
     cli.home.chmod(0o750)
     assert checks(cli)["home"] == "wrong"

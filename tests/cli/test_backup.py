@@ -1,14 +1,21 @@
 """`runq backup` and the whole drill with a damaged database, by the real command line; and who may pin what."""
 
+import fcntl
 import os
 import pty
+import re
+import signal
+import sqlite3
 import stat
+import struct
 import subprocess
+import termios
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import AGENT, PATIENCE, RUNQ, Cli, Ran, on_terminal
+from tests.cli.conftest import AGENT, PATIENCE, RUNQ, Cli, Ran, finish, on_terminal
 from tests.helpers import wait_until
 from tests.mcp.places import Place
 from tests.mcp.servers import Server
@@ -26,6 +33,7 @@ def names(cli: Cli) -> list[str]:
 def asked(cli: Cli, answer: str) -> tuple[int, str]:
     """Restore on a terminal, with this answer: the exit code, and what was shown."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         [*RUNQ, "backup", "restore"],
         env={**cli.env, "TERM": "dumb"},
@@ -124,10 +132,66 @@ class TestRestore:
         assert name in shown
         assert "holds 1 job." in shown
         assert "The queue holds 2 jobs now" in shown
-        assert "what waited runs again" in shown
+        assert "what waited runs again" in " ".join(shown.split())
         code, shown = asked(cli, "y")
         assert (code, cli.states()) == (0, {1: "available"})
-        assert "is kept as before-restore-" in shown
+        assert "is kept as before-restore-" in " ".join(shown.split())
+
+    def test_the_plan_breaks_no_word_on_a_usual_terminal(self, cli: Cli):
+        cli.add("--", "true")
+        name = taken(cli)
+        _, shown = asked(cli, "n")
+        plan = shown.replace("\r", "").partition("Restore it?")[0].splitlines()
+        assert name in plan[0]
+        assert max(len(line) for line in plan) <= 80
+        assert "  " not in " ".join(plan)
+        words = " ".join(plan).split()
+        assert words[-4:] == ["added", "since", "is", "gone."]
+
+    def test_one_that_is_dated_in_the_future_is_taken_last_and_told(self, cli: Cli):
+        cli.add("--", "true")
+        backups = cli.home / "backups"
+        real = taken(cli)
+        (backups / "nightly-2999-01-10T030000Z.db").write_bytes((backups / real).read_bytes())
+        assert cli.ok("backup", "restore", "--yes").lines[0][0] == real
+        assert "in the future" in on_terminal(cli, "backup", "list", columns=120)
+        (backups / real).unlink()
+        code, shown = asked(cli, "n")
+        assert (code, "Mind: nightly-2999-01-10T030000Z.db is dated in the future" in shown) == (1, True)
+        assert "dated in the future" in cli.ok("backup", "restore", "--yes").err
+
+    def test_files_that_never_end_hang_nobody(self, cli: Cli):
+        cli.add("--", "true")
+        name = taken(cli)
+        os.mkfifo(cli.home / "backups" / "nightly-2026-01-01T030000Z.db")
+        (cli.home / "backups" / "nightly-2026-01-02T030000Z.db").symlink_to("/dev/zero")
+        assert names(cli) == [name]
+        for which in ("nightly-2026-01-01T030000Z.db", "nightly-2026-01-02T030000Z.db"):
+            assert "there is no backup" in cli("backup", "restore", which, "--yes").err
+
+    def test_what_is_no_whole_queue_is_neither_called_good_nor_restored(self, cli: Cli):
+        cli.add("--", "true")
+        good, other = taken(cli), taken(cli)
+        with closing(sqlite3.connect(cli.home / "backups" / other)) as connection:
+            connection.execute("DROP TABLE queues")
+        listed = {line[0]: line[5] for line in cli.ok("backup", "list").lines}
+        assert listed == {good: "ok", other: "it is no whole queue: it lacks the table queues"}
+        shown = on_terminal(cli, "backup", "list")
+        assert "\x1b[1;31mwrong" in shown
+        assert f"{other}: it is no whole queue: it lacks the table queues" in " ".join(shown.split())
+        assert good in shown  # whole: it is what a restore is told
+        assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in shown.splitlines()) <= 80
+        ran = cli("backup", "restore", other, "--yes")
+        assert (ran.code, "lacks the table queues" in ran.err) == (1, True)
+        assert cli.ok("backup", "restore", "--yes").lines[0][0] == good
+
+    def test_the_doctor_calls_no_database_sound_that_lacks_a_table(self, cli: Cli):
+        cli.add("--", "true")
+        with closing(sqlite3.connect(cli.home / "runq.db")) as connection:
+            connection.execute("DROP TABLE queues")
+        ran = cli("doctor")
+        (line,) = [line for line in ran.lines if line[1] == "database"]
+        assert (ran.code, line[0], "it lacks the table queues" in line[2]) == (1, "wrong", True)
 
     def test_its_json_tells_under_which_name_the_database_from_before_is_kept(self, cli: Cli):
         cli.add("--", "true")
@@ -175,6 +239,34 @@ class TestRestore:
                 again = server.call("enqueue", argv=["true"], queue="later", delay=3600)
                 assert again["id"] > added["id"]
                 assert server.call("status")["counts"]["scheduled"] == 2
+
+    @pytest.mark.parametrize("state", ["damaged", "gone"])
+    def test_so_does_one_under_which_the_file_was_replaced(self, tmp_path: Path, state: str):
+        with Place(tmp_path) as place:
+            place.configure(agents="allow")
+            cli = _beside(place)
+            with Server(place, RUNQ_IDLE="0") as server:
+                server.shake_hands()
+                lines = b'{"argv": ["true"], "queue": "later", "delay": 3600}\n' * 200
+                cli.ok("add", "--file", "-", stdin=lines)
+                taken(cli)
+                cli.ok("add", "--queue", "later", "--delay", "3600", "--", "true")
+                cursor = server.call("list_jobs", limit=1)["cursor"]
+                assert server.call("status")["counts"]["scheduled"] == 201
+                wait_until(lambda: not cli.ok("status", "--json").json["worker"]["pids"], "no worker is up")
+                if state == "damaged":
+                    no_header(cli.home / "runq.db")
+                else:
+                    (cli.home / "runq.db").unlink()
+                    refused = server.ask("tools/call", name="status", arguments={})
+                    assert "removed or replaced" in refused["content"][0]["text"]
+                cli.ok("backup", "restore", "--yes")
+                assert server.call("list_jobs", limit=1)["cursor"] >= cursor
+                assert server.call("status")["counts"]["scheduled"] == 200
+                again = server.call("enqueue", argv=["true"], queue="later", delay=3600)
+                assert again["id"] > 201
+                assert server.call("status")["counts"]["scheduled"] == 201
+                assert cli.ok("status", "--json").json["counts"]["scheduled"] == 201
 
 
 def _beside(place: Place) -> Cli:
@@ -224,6 +316,28 @@ class TestTheDrill:
         assert cli.add("--", "true") > 301
         kept = next(name for name in names(cli) if name.startswith("before-restore-"))
         assert cli("backup", "restore", kept, "--yes").code == 1
+
+    @pytest.mark.parametrize("state", ["damaged", "gone"])
+    def test_workers_can_be_asked_to_leave_all_the_same(self, cli: Cli, state: str):
+        cli.add("--", "true")
+        taken(cli)
+        worker = cli.worker()
+        wait_until(lambda: cli.states() == {1: "succeeded"}, "the job has run")
+        worker.send_signal(signal.SIGSTOP)  # or it would see by itself that it can go on no more
+        if state == "damaged":
+            no_header(cli.home / "runq.db")
+        else:
+            (cli.home / "runq.db").unlink()
+        ran = cli("backup", "restore", "--yes")
+        assert (ran.code, "`runq work --stop`" in ran.err) == (1, True)
+        asked_to = cli.start("work", "--stop")
+        wait_until(lambda: list((cli.home / "workers").glob("*.leave")), "the worker is asked to leave")
+        worker.send_signal(signal.SIGCONT)
+        assert finish(asked_to).err == "1 worker has left.\n"
+        assert finish(worker)
+        assert (cli.home / "runq.db").exists() == (state == "damaged")
+        cli.ok("backup", "restore", "--yes")
+        assert cli.states() == {1: "available"}
 
     def test_so_does_one_that_is_gone(self, cli: Cli):
         cli.add("--", "true")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.conftest import AGENT, Cli
+from tests.cli.conftest import AGENT, Cli, on_terminal
 from tests.helpers import wait_until
 
 
@@ -112,6 +112,32 @@ def test_all_queues_are_paused_and_resumed_at_once(cli: Cli):
     assert cli.ok("resume", "--json").json == {"queues": {"a": {"paused": False}, "b": {"paused": False}}}
 
 
+def test_pausing_all_says_that_it_means_queues_to_come_too(cli: Cli):
+    cli.add("--queue", "a", "--", "true")
+    shown = on_terminal(cli, "pause")
+    assert shown.startswith("Paused all queues, those to come too (a). What runs goes on; `runq resume` hands out")
+    cli.add("--queue", "b", "--", "true")
+    problems = cli.ok("health", "--json").json["problems"]
+    assert [one for one in problems if "paused" in one] == [
+        "2 jobs wait in paused queues (a, b): `runq resume` hands out again, of a queue or of all"
+    ]
+    assert on_terminal(cli, "resume") == "Resumed all queues, those to come too (a, b).\n"
+    assert cli.ok("health", "--json").json["problems"] == []
+
+
+def test_health_names_the_paused_queue_in_which_jobs_wait(cli: Cli):
+    cli.ok("pause", "ci")
+    assert cli.ok("health", "--json").json["problems"] == []
+    cli.add("--queue", "ci", "--", "true")
+    (problem,) = cli.ok("health", "--json").json["problems"]
+    assert problem == "1 job waits in the paused queue ci: `runq resume ci` hands out again"
+
+
+def test_a_person_is_told_once_that_it_is_too_late_to_cancel(cli: Cli):
+    cli.dead()
+    assert on_terminal(cli, "cancel", "1") == "runq: job 1 is a dead letter; `runq dead discard 1` gives it up\n"
+
+
 def test_resuming_a_queue_that_does_not_exist_names_those_that_do(cli: Cli):
     cli.ok("pause", "ci")
     ran = cli("resume", "co")
@@ -122,3 +148,22 @@ def test_resuming_a_queue_that_does_not_exist_names_those_that_do(cli: Cli):
 def test_a_queues_name_that_could_not_be_typed_is_refused(cli: Cli):
     assert cli("pause", "a b").code == 2
     assert cli("pause", "a", "b").code == 2
+
+
+@pytest.mark.parametrize("who", ["agent", "hook"])
+def test_a_queue_that_a_person_has_paused_is_a_persons_to_resume(cli: Cli, who: str):
+    env = AGENT if who == "agent" else cli.hook_env
+    cli.ok("pause", "ci")
+    cli.ok("pause", "ci", **env)
+    for words in (("resume", "ci"), ("resume",)):
+        ran = cli(*words, **env)
+        said = "the queue ci was paused by a person, who alone may resume it; ask the user to do it"
+        assert (ran.code, ran.err) == (1, f"runq: {said}\n")
+    assert cli.ok("status", "--json").json["queues"]["ci"]["paused"] is True
+    cli.ok("resume", "ci")
+    cli.ok("pause", "ci", **env)
+    cli.ok("resume", "ci", **env)
+    cli.ok("pause")
+    cli.add("--queue", "new", "--", "true")
+    assert "all queues were paused by a person" in cli("resume", **env).err
+    assert "the queue new was paused by a person" in cli("resume", "new", **env).err

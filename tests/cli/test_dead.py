@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, on_terminal
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ FILTERS = {
     "--queue ci --program false": [3],
     "--older-than 1": [],
     "--older-than 0": [3, 2, 1],
+    "--older-than 1h": [],
     "--limit 1": [3],
 }
 
@@ -85,6 +86,7 @@ def test_discarding_gives_up_the_job_and_what_waits_for_it(three: Cli):
 
 def test_none_that_is_meant_is_no_error(cli: Cli):
     assert cli.ok("dead", "retry", "--all").out == ""
+    assert on_terminal(cli, "dead", "retry", "--all") == "No dead letters match.\n"
     assert cli.ok("dead", "discard", "--all", "--json").json == {"jobs": [], "dry_run": False, "left_out": 0}
 
 
@@ -97,7 +99,7 @@ BAD = {
     "dead retry --all --limit 1": "--limit goes with list",
     "dead retry x": "positive whole number",
     "dead list 1": "takes filters only",
-    "dead list --older-than -1": "--older-than is a number of days",
+    "dead list --older-than -1": "--older-than must be at least 0",
     "dead list --limit 0": "--limit is a number",
 }
 

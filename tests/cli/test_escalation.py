@@ -115,7 +115,7 @@ def test_a_step_that_is_not_there_costs_a_hook_nothing_and_the_doctor_tells(agen
         (("--on-dead", '["false"]'), "`false` comes twice in the job's chain"),
         (("--on-dead", '["true"]', "--on-dead", '["true"]'), "`true` comes twice in the job's chain"),
         (("--escalate-after", "1"), "escalate_after says when `on_dead` takes over"),
-        (("--escalate-after", "0", "--on-dead", '["true"]'), "escalate_after is at least 1"),
+        (("--escalate-after", "0", "--on-dead", '["true"]'), "--escalate-after must be at least 1"),
         (("--retry", "often"), "no retry preset 'often', only default, fast, none, slow"),
     ],
 )
@@ -141,7 +141,8 @@ class TestDeadLetters:
             "2: exited with code 1; handed over to 3",
             "1: exited with code 1; handed over to 2",
         ]
-        assert "handed over to 3" in on_terminal(agents, "dead", "list", columns=160)
+        shown = on_terminal(agents, "dead", "list")
+        assert "NEXT" in shown and "job 3" in shown
 
     @pytest.mark.parametrize("verb", ["retry", "discard"])
     def test_a_bulk_leaves_out_what_others_took_over_and_says_how_many(self, agents: Cli, verb: str):
@@ -229,7 +230,7 @@ class TestPresets:
 
     def test_the_help_names_them(self, cli: Cli):
         shown = cli.ok("add", "--help").out
-        for option in ("--retry PRESET", "--backoff-cap SECONDS", "--escalate-after N", "default, fast, slow, none"):
+        for option in ("--retry PRESET", "--backoff-cap SPAN", "--escalate-after N", "default, fast, slow, none"):
             assert option in shown
 
 
@@ -274,3 +275,13 @@ def loaded(cli: Cli) -> set[str]:
     )
     done = subprocess.run([sys.executable, "-P", "-c", script], env=cli.env, capture_output=True, check=True)
     return set(done.stderr.decode().split())
+
+
+def test_health_counts_no_dead_letter_that_another_job_has_taken_over(cli: Cli):
+    cli.add("--retries", "0", "--on-dead", '["true"]', "--", "false")
+    cli.work()
+    assert cli.ok("health", "--json").json["problems"] == []
+    cli.add("--retries", "0", "--on-dead", '["false", "too"]', "--", "false")
+    cli.work()
+    (problem,) = cli.ok("health", "--json").json["problems"]
+    assert problem.startswith("1 dead letter:"), "only the end of the chain"

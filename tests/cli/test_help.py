@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from queue_core.cli.dispatch import VERBS, run
-from queue_core.cli.help import overview
+from queue_core.cli.help import help_text, overview
 from queue_core.cli.options import Verb
 
 README = Path(__file__).parents[2] / "README.md"
@@ -40,6 +40,27 @@ def test_every_verb_can_be_run(name: str):
 def test_the_overview_and_the_readme_name_every_verb(name: str):
     assert f"  {name} " in overview(VERBS)
     assert f"runq {name}" in README.read_text(encoding="utf-8"), f"README.md says nothing of `runq {name}`"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("name", VERBS)
+def test_help_fits_the_terminal_and_breaks_no_word(name: str, columns: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = help_text(verb_of(name))
+    written = text[: text.index("Example:")]
+    assert max(len(line) for line in written.splitlines()) <= min(columns, 100)
+    monkeypatch.setenv("COLUMNS", "100")
+    wide = help_text(verb_of(name))
+    assert written.split() == wide[: wide.index("Example:")].split()
+
+
+@pytest.mark.parametrize("name", ["dead", "schedule", "backup"])
+def test_help_of_an_action_shows_its_usage_and_its_options_alone(name: str, capsys: pytest.CaptureFixture[str]):
+    assert run([name, "list", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"runq {name} list ")
+    options = {line.split()[0] for line in shown.splitlines() if line.startswith("  --")}
+    assert options == {f"--{option}" for option in verb_of(name).actions["list"]}
 
 
 def test_no_arguments_show_the_overview(capsys: pytest.CaptureFixture[str]):

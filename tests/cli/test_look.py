@@ -116,7 +116,6 @@ FILTERS = {
     "--state available": [2, 1],
     "--state available --state held": [3, 2, 1],
     "--queue ci": [1],
-    "--queue nothing": [],
     "--caller hook": [2],
     "--caller agent": [3],
     "--session s-1": [1],
@@ -159,13 +158,14 @@ BAD = {
     "list --state gone": "--state is one of",
     "list --limit 0": "--limit is a number",
     "list --limit many": "--limit is a whole number",
-    "list --since -1": "--since takes the cursor",
+    "list --since -1": "--since takes a cursor",
+    "list --since 7d": "for a span see `runq stats --since`",
     "list --meta k": "NAME=VALUE",
-    "list now": "does not know what to do",
+    "list now": "runq list takes no arguments",
     "status x": "positive whole number",
     "status 0": "positive whole number",
     "status 1 2": "one argument at most",
-    "health now": "does not know what to do",
+    "health now": "runq health takes no arguments",
 }
 
 

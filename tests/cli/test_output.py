@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli, finish
+from tests.cli.conftest import Cli, finish, on_terminal
 from tests.helpers import wait_until
 
 
@@ -72,12 +72,21 @@ def test_a_job_that_has_not_run_has_none(cli: Cli):
         assert (ran.code, "ended without a run" in ran.err) == (1, True)
 
 
+def test_on_a_terminal_silence_is_told(cli: Cli):
+    cli.add("--", "true")
+    cli.work()
+    assert on_terminal(cli, "output", "1") == "runq: job 1 wrote nothing\n"
+    ran = cli.ok("output", "1")
+    assert (ran.out, ran.err) == ("", "")
+
+
 BAD = {
     "output": "id of one job",
     "output 1 2": "id of one job",
     "output x": "positive whole number",
     "output 1 --tail -1": "--tail is a number of lines",
     "output 1 --attempt one": "--attempt is a whole number",
+    "output 1 --attempt 0": "--attempt is at least 1",
     "output 1 --follow --json": "give either",
 }
 

@@ -86,9 +86,9 @@ def test_process_queue_starts_what_may_start_and_says_what_remains_and_until_whe
     assert sorted(cli.states().values()) == ["available"] * 3 + ["succeeded"] * 3
     assert cli.states()[other] == "succeeded"
     assert "Remaining: 3 available." in ran.err
-    assert re.search(r"The starts a minute are used up: the next comes in \d+ s", ran.err)
+    assert re.search(r"api has used its 2 starts a minute: the next in \d+ s", ran.err)
     again = cli.ok("process-queue")
-    assert "Done: nothing was due. Remaining: 3 available." in again.err
+    assert "Done: nothing could run. Remaining: 3 available." in again.err
     assert "its queue's 2 starts a minute to come round: the next in" in cli.job(3)["waiting_for"]
 
 

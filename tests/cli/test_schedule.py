@@ -159,7 +159,13 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "rule": (["add", "s", "--every", "1h", "--missed", "twice", "--", "true"], "--missed is one of skip, once, all"),
     "no name": (["add", "--every", "1h", "--", "true"], "takes one name"),
     "name": (["add", "a b", "--every", "1h", "--", "true"], "a schedule's name has"),
-    "no command": (["add", "s", "--every", "1h"], "there is no command to run"),
+    "no command": (
+        ["add", "s", "--every", "1h"],
+        "behind `--`: runq schedule add NAME --every 15m -- PROGRAM [ARG...]",
+    ),
+    "empty command": (["add", "s", "--every", "1h", "--", ""], "runq schedule add NAME --every 15m -- PROGRAM"),
+    "control characters": (["add", "a", "b\n\x1b[2J", "--every", "1h", "--", "true"], "`b\\n\\e[2J` is too much"),
+    "control characters in the action": (["a\nb"], "not `a\\nb`"),
     "program": (["add", "s", "--every", "1h", "--", "no-such-program"], "there is no program `no-such-program`"),
     "at": (["add", "s", "--every", "1h", "--at", "2030-01-01", "--", "true"], "knows no option --at"),
     "after": (["add", "s", "--every", "1h", "--after", "1", "--", "true"], "knows no option --after"),
@@ -213,10 +219,9 @@ class TestAgents:
         cli.ok("allow", "true")
         add(cli, "agents", **AGENT)
         add(cli, "persons")
-        for words in (("remove",), ("pause",), ("resume",)):
-            ran = cli("schedule", *words, "agents", "persons", **AGENT)
-            why = "only a person may resume" if words == ("resume",) else "`persons` is no agent's schedule"
-            assert (ran.code, why in ran.err) == (1, True)
+        for verb in ("remove", "pause", "resume"):
+            ran = cli("schedule", verb, "agents", "persons", **AGENT)
+            assert (ran.code, "`persons` is no agent's schedule" in ran.err) == (1, True)
         ran = cli("schedule", "add", "persons", "--every", "2h", "--replace", "--", "true", **AGENT)
         assert (ran.code, "may not replace it; ask the user to do it" in ran.err) == (1, True)
         assert [(one["name"], one["paused"], one["every"]) for one in schedules(cli)] == [
@@ -224,9 +229,61 @@ class TestAgents:
             ("persons", False, 3600),
         ]
         cli.ok("schedule", "pause", "agents", **AGENT)
-        assert cli("schedule", "resume", "agents", **AGENT).code == 1  # a person may have wanted it to rest
+        cli.ok("schedule", "resume", "agents", **AGENT)
         cli.ok("schedule", "remove", "agents", **AGENT)
         assert [one["name"] for one in schedules(cli)] == ["persons"]
+
+    @pytest.mark.parametrize("who", ["agent", "hook"])
+    def test_a_persons_pause_is_undone_by_a_person_alone(self, cli: Cli, who: str):
+        cli.ok("allow", "true")
+        env = AGENT if who == "agent" else cli.hook_env
+        cli.ok("schedule", "add", "beat", "--every", "1h", "--", "true", **env)
+        cli.ok("schedule", "pause", "beat")
+        again = ("schedule", "add", "beat", "--replace", "--every", "1s", "--", "true")
+        for words in (("schedule", "resume", "beat"), ("schedule", "remove", "beat"), again):
+            ran = cli(*words, **env)
+            assert (ran.code, "`beat` was paused by a person, who alone may" in ran.err) == (1, True), ran.err
+        (one,) = schedules(cli)
+        assert (one["paused"], one["paused_by"], one["every"]) == (True, "person", 3600)
+        assert cli.ok(*again).lines == [["beat", "-"]]
+        assert schedules(cli)[0]["paused_by"] == "person"
+        assert "rests like the one before it" in on_terminal(cli, *again)
+
+    def test_what_a_schedule_of_a_handler_is_refused_for_names_the_handler(self, cli: Cli):
+        ran = cli("schedule", "add", "s", "--every", "1h", "--handler", "tidy", **AGENT)
+        assert (ran.code, ran.err.startswith("runq: a job for the handler `tidy` was not scheduled: ")) == (1, True)
+        assert "runq allow" not in ran.err and "``" not in ran.err
+
+    def test_a_step_that_no_rule_covers_is_named(self, cli: Cli):
+        cli.ok("allow", "true")
+        words = ("schedule", "add", "s", "--every", "1h", "--on-dead", '["echo", "help"]', "--", "true")
+        ran = cli(*words, **AGENT)
+        assert (ran.code, "`echo help`: no rule covers" in ran.err) == (1, True), ran.err
+
+    def test_what_a_rule_forbids_was_not_scheduled(self, cli: Cli):
+        rules = Path(cli.paths.rules_file)
+        rules.write_text('[[deny]]\nargv = ["true"]\nreason = "mine"\n')
+        rules.chmod(0o600)
+        ran = cli("schedule", "add", "s", "--every", "1h", "--", "true", **AGENT)
+        assert (ran.code, ran.err.startswith("runq: `true` was not scheduled: ")) == (1, True), ran.err
+        assert "not queued" not in ran.err
+        assert schedules(cli) == []
+
+    def test_a_command_is_shown_without_what_could_act_on_a_terminal(self, cli: Cli):
+        ran = cli("schedule", "add", "s", "--every", "1h", "--", "echo", "a b", "\x1b[2J\n", **AGENT)
+        assert ran.code == 1 and "\x1b" not in ran.err and ran.err.count("\n") == 1
+
+    def test_agents_have_so_many_and_no_more(self, cli: Cli):
+        cli.ok("allow", "true")
+        add(cli, "a0", **AGENT)
+        columns = "cron, every, zone, missed, job, created_at, caller, next_at, decided_at"
+        copy = f"INSERT INTO schedules (name, {columns}) SELECT ?, {columns} FROM schedules WHERE name = 'a0'"
+        with sqlite3.connect(cli.home / "runq.db") as database:
+            database.executemany(copy, [(f"a{number}",) for number in range(1, 20)])
+        database.close()
+        ran = cli("schedule", "add", "more", "--every", "1h", "--", "true", **AGENT)
+        assert (ran.code, "agents have 20 schedules" in ran.err) == (1, True), ran.err
+        add(cli, "persons")
 
 
 def test_health_tells_of_a_schedule_in_trouble(cli: Cli):
@@ -241,3 +298,93 @@ def test_health_tells_of_a_schedule_in_trouble(cli: Cli):
     assert len(problems) == 1 and problems[0].startswith(f"the schedule s could not queue its job: {program} is gone")
     assert schedules(cli)[0]["trouble"] in problems[0]
     assert cli.states() == {}
+
+
+def test_json_shows_all_that_a_schedule_carries_but_no_values_of_variables(cli: Cli):
+    (cli.project / "in.txt").write_text("input")
+    words = (
+        *("--queue", "q", "--priority", "high", "--sequential", "--delay", "1", "--timeout", "5", "--retries", "7"),
+        *("--unique", "U", "--lock", "L=2", "--env", "A=secret", "--stdin", "in.txt", "--name", "nm"),
+        *("--meta", "k=v", "--on-dead", '["echo", "x"]', "--escalate-after", "2"),
+    )
+    one = add(cli, "s", *words)
+    told = {
+        "queue": "q",
+        "priority": "high",
+        "sequential": True,
+        "delay": 1,
+        "timeout": 5,
+        "retries": 7,
+        "unique": "U",
+        "locks": ["L"],
+        "name": "s",
+        "job_name": "nm",
+        "meta": {"k": "v"},
+        "on_dead": [["echo", "x"]],
+        "escalate_after": 2,
+        "stdin_path": str(cli.project / "in.txt"),
+        "has_input": True,
+        "caller": "person",
+        "handler": None,
+        "arguments": {},
+        "paused_by": None,
+    }
+    assert {key: one[key] for key in told} == told
+    assert "A" in one["env"] and one["on_dead_programs"][0].endswith("/echo") and one["program"].startswith("/")
+    assert "secret" not in json.dumps(one)
+    with sqlite3.connect(cli.home / "runq.db") as database:
+        database.execute("UPDATE schedules SET job = 'no JSON'")
+    database.close()
+    assert schedules(cli)[0].keys() == one.keys()
+
+
+def test_jobs_are_listed_by_schedule_and_by_handler(cli: Cli):
+    add(cli, "s")
+    cli.ok("schedule", "add", "h", "--every", "1h", "--handler", "tidy")
+    cli.add("--", "true")
+    make_due(cli, "s")
+    make_due(cli, "h")
+    cli.work()
+    by_schedule = cli.ok("list", "--schedule", "s", "--json").json["jobs"]
+    by_handler = cli.ok("list", "--handler", "tidy", "--json").json["jobs"]
+    assert [job["argv"] for job in by_schedule] == [["true"]]
+    assert [cli.job(job["id"])["schedule"] for job in by_handler] == ["h"]
+    assert cli.ok("list", "--schedule", "none").out == ""
+    assert len(cli.states()) == 3
+
+
+def test_a_name_is_echoed_without_what_could_act_on_a_terminal(cli: Cli):
+    ran = cli("schedule", "remove", "a\nb\x1b[2J")
+    assert (ran.code, "there is no schedule 'a\\nb\\x1b[2J'" in ran.err, ran.err.count("\n")) == (1, True, 1)
+
+
+def test_a_key_that_somebody_elses_job_has_is_told(cli: Cli):
+    cli.ok("schedule", "add", "backup", "--every", "1h", "--unique", "backup", "--", "true")
+    cli("add", "--unique", "backup", "--", "sh", "-c", "anything", **AGENT)
+    assert cli.states() == {1: "held"}
+    make_due(cli, "backup")
+    cli.work()
+    said = "job 1 (held) has its unique key `backup`"
+    assert schedules(cli)[0]["trouble"] == said
+    assert any(said in problem for problem in json.loads(cli("health", "--json").out)["problems"])
+
+
+LONG = "0,5,10,15,20,25,30,35,40,45,50,55 8-18 * JAN,FEB,MAR MON-FRI"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_terminal_gets_cron_line_zone_and_command_in_full(cli: Cli, width: int):
+    words = ("sh", "-c", "make -C /srv/project/with/a/long/path backup && echo all is well that ends well")
+    cli.ok("schedule", "add", "nightly-backup", "--cron", LONG, "--tz", "America/Argentina/Buenos_Aires", "--", *words)
+    add(cli, "plain", "--cron", "30 3 * * *", "--tz", "Europe/Berlin")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(cli, "schedule", "list", columns=width))
+    lines = shown.split("\n")
+    assert all(len(line) <= width for line in lines) and "…" not in shown
+    starts = [lines[0].index(heading) for heading in ("SCHEDULE", "RUNS", "NEXT", "LAST", "COMMAND")]
+    spans = zip(starts, [*starts[1:], None], strict=True)
+    cells = ["".join(line[start:end] for line in lines[1:]) for start, end in spans]
+    squeezed = [re.sub(r"\s", "", cell) for cell in cells]
+    assert (LONG + "America/Argentina/Buenos_Aires").replace(" ", "") in squeezed[1]
+    assert "30 3 * * *" in cells[1] and "Europe/Berlin" in cells[1]
+    assert "alliswellthatendswell" in squeezed[4]
+    assert squeezed[0] == "nightly-backupplain"

@@ -62,7 +62,7 @@ def test_a_terminal_gets_tables_that_fit_it(cli: Cli):
     shown = COLOURS.sub("", on_terminal(cli, "stats"))
     assert shown.startswith("The last 24 h of all queues\n")
     assert "Jobs      3 added, 1 succeeded, 1 dead, 0 cancelled" in shown
-    assert "2 failed, 1 made again (33%)" in shown
+    assert "2 failed, 1 retry (33%)" in shown
     assert re.search(r"^waited +\S+ \S+", shown, re.M)
     assert re.search(r"^default +2 +1 +1 +1 ", shown, re.M)
     assert re.search(r"^false +1 +0 +1 +1 ", shown, re.M)
@@ -77,7 +77,15 @@ def test_a_queue_alone(cli: Cli):
 
 def test_nothing_yet_is_no_error(cli: Cli):
     assert cli.ok("stats", "--json").json["attempts"] == 0
-    assert "no jobs" in on_terminal(cli, "stats")
+    assert on_terminal(cli, "stats") == "No jobs in the last 24 h.\n"
+
+
+def test_a_queue_that_never_was_is_told_with_those_there_are(cli: Cli):
+    cli.add("--queue", "ci", "--", "true")
+    for words in (["stats"], ["list"], ["dead", "list"], ["dead", "retry", "--all"]):
+        ran = cli(*words, "--queue", "co")
+        assert ran.code == (1 if "--all" in words else 0), words
+        assert "there is no queue 'co'; the queues are: ci" in ran.err
 
 
 def test_what_happened_before_the_window_is_left_out(cli: Cli):

@@ -3,6 +3,7 @@
 import re
 
 from tests.cli.conftest import AGENT, Cli, on_terminal
+from tests.helpers import wait_until
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -45,6 +46,57 @@ def test_status_of_a_job_is_a_sheet(cli: Cli):
     assert shown.splitlines()[:2] == ["Job 1  dead  the name", "  $ sh -c 'echo broken; exit 3'"]
     assert "exit 3" in shown
     assert "  broken\n" in shown
+
+
+def test_a_running_job_tells_its_attempt_since_when_and_its_process(cli: Cli):
+    cli.worker()
+    cli.add("--", "sh", "-c", "echo $$ > pid; exec sleep 600")
+    pid = wait_until(lambda: (cli.project / "pid").exists() and (cli.project / "pid").read_text().strip(), "it runs")
+    shown = plain(on_terminal(cli, "status", "1"))
+    assert re.search(rf"running +attempt 1, for \d+ m?s, process {pid}\n", shown)
+
+
+def test_a_handlers_result_is_shown(cli: Cli):
+    (cli.project / "program.py").write_text(
+        "from queue_core import get_queue\n"
+        "@get_queue().handler('transcribe')\n"
+        "def transcribe(context): return {'text': 'h\u00e9llo \x1b[2J'}\n",
+        encoding="utf-8",
+    )
+    cli.add("--handler", "transcribe")
+    assert plain(on_terminal(cli, "status")).splitlines()[1] == "Worker  off"  # none that a session boots would help
+    cli.ok("work", "--app", "program", "--until-empty")
+    shown = plain(on_terminal(cli, "status", "1"))
+    assert 'Result\n  {\n    "text": "h\u00e9llo \\u001b[2J"\n  }\n' in shown
+    assert ["result", '{"text":"h\\u00e9llo \\u001b[2J"}'] in cli.ok("status", "1").lines
+    assert on_terminal(cli, "output", "1") == "runq: job 1 wrote nothing; its result is in `runq status 1`\n"
+
+
+def test_columns_that_would_be_empty_are_left_out(cli: Cli):
+    cli.add("--", "true")
+    cli.work()
+    shown = plain(on_terminal(cli, "status", "1"))
+    assert "OUTPUT" in shown and "WHY" not in shown
+    (cli.project / "gone").write_text("#!/bin/sh\n")
+    (cli.project / "gone").chmod(0o755)
+    cli.add("--", "./gone")
+    (cli.project / "gone").unlink()
+    cli.work()
+    assert "WHY" in plain(on_terminal(cli, "status", "2"))
+    assert "NEXT" not in plain(on_terminal(cli, "dead", "list"))
+
+
+def test_a_list_that_is_cut_says_which_end_it_shows(cli: Cli):
+    for _ in range(3):
+        cli.add("--", "true")
+    cli.work()
+    assert "The newest 2; --limit shows more." in on_terminal(cli, "list", "--limit", "2")
+    assert "The first 2; --limit shows more." in on_terminal(cli, "list", "--since", "0", "--limit", "2")
+
+
+def test_the_progress_bar_tells_of_what_runs_before_anything_has_ended(cli: Cli):
+    cli.add("--timeout", "3", "--retries", "0", "--", "sleep", "60")
+    assert "running 1" in plain(on_terminal(cli, "process-queue"))
 
 
 def test_control_sequences_of_a_job_are_shown_and_not_obeyed(cli: Cli):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from queue_core.cli.reading import GrowingOutput, marker, start_of_last
-from queue_core.cli.text import columns, duration, printable, quoted, readable, size
+from queue_core.cli.text import ago, columns, duration, printable, quoted, readable, size
 
 AWKWARD = [
     "",
@@ -44,10 +44,25 @@ def test_what_is_not_printable_is_shown():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.0421, "42 ms"), (1, "1 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (200_000, "2 d")],
+    [
+        (0.0421, "42 ms"),
+        (1, "1 s"),
+        (89, "89 s"),
+        (119, "2 min"),
+        (120, "2 min"),
+        (7160, "119 min"),
+        (7199, "2 h"),
+        (172_790, "2 d"),
+        (200_000, "2 d"),
+    ],
 )
 def test_durations(seconds: float, words: str):
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.0, "just now"), (0.99, "just now"), (1.0, "1 s ago")])
+def test_how_long_ago_something_was(seconds: float, words: str):
+    assert ago(seconds) == words
 
 
 def test_sizes():

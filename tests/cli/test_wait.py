@@ -30,7 +30,7 @@ def test_the_time_being_over_is_124_and_says_which_are_left(cli: Cli):
     ran = cli("wait", "1", "--timeout", "0")
     assert (ran.code, ran.out) == (124, "")
     assert "1 (available)" in ran.err
-    assert "no worker is up" in ran.err
+    assert "job 1 waits for a worker: none is up" in ran.err
 
 
 def test_it_ends_when_the_jobs_do(cli: Cli):
@@ -38,7 +38,7 @@ def test_it_ends_when_the_jobs_do(cli: Cli):
     cli.add("--after", "1", "--", "true")
     waiting = cli.start("wait", "--all")
     assert waiting.stderr is not None
-    assert b"no worker is up" in waiting.stderr.readline()
+    assert b"waits for a worker: none is up" in waiting.stderr.readline()
     cli.work()
     ran = finish(waiting)
     assert (ran.code, ran.lines) == (0, [["1", "succeeded", "0"], ["2", "succeeded", "0"]])
@@ -66,6 +66,23 @@ def test_a_held_job_is_pointed_out(cli: Cli):
     assert "runq approve" in cli("wait", "1", "--timeout", "0").err
 
 
+def test_what_a_worker_would_not_help_is_named(cli: Cli):
+    cli.add("--queue", "ci", "--", "true")
+    cli.add("--queue", "ci", "--", "true")
+    cli.add("--handler", "transcribe")
+    cli.ok("pause", "ci")
+    said = cli("wait", "--all", "--timeout", "0").err
+    assert "job 1 (and 1 more of these) waits for its queue to be resumed (`runq resume ci`)" in said
+    assert "job 3 waits for a worker that has the handler transcribe" in said
+    assert "none is up" not in said
+
+
+def test_the_time_may_be_a_span(cli: Cli):
+    cli.add("--", "true")
+    cli.work()
+    assert cli.ok("wait", "1", "--timeout", "5m").lines == [["1", "succeeded", "0"]]
+
+
 BAD = {
     "wait": (2, "needs the id"),
     "wait x": (2, "positive whole number"),
@@ -87,7 +104,7 @@ def test_a_job_that_is_pruned_meanwhile_does_not_keep_it_waiting(cli: Cli):
     cli.add("--", "true")
     waiting = cli.start("wait", "1")
     assert waiting.stderr is not None
-    assert b"no worker is up" in waiting.stderr.readline()
+    assert b"waits for a worker: none is up" in waiting.stderr.readline()
     waiting.send_signal(19)  # SIGSTOP: it misses the end
     cli.ok("cancel", "1")
     cli.ok("prune", "--keep", "0")

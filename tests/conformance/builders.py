@@ -12,7 +12,7 @@ from queue_core.quotas import QueueLimits
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from queue_core.jobs import Job, Lease
+    from queue_core.jobs import By, Job, Lease
     from queue_core.model import Receipt
     from queue_core.quotas import Quotas
     from queue_core.store import MayRun, Store
@@ -102,9 +102,9 @@ class Bench:
 
     # running
 
-    def enter(self, worker: str, host: str = "here", handlers: Sequence[str] = ()) -> None:
+    def enter(self, worker: str, host: str = "here", handlers: Sequence[str] = (), keeper: str | None = None) -> None:
         if worker not in self._entered:
-            self._register(worker, {}, {}, host, handlers)
+            self._register(worker, {}, {}, host, handlers, keeper)
             self._entered.add(worker)
 
     def _register(
@@ -114,12 +114,13 @@ class Bench:
         queues: Mapping[str, QueueLimits],
         host: str = "here",
         handlers: Sequence[str] = (),
+        keeper: str | None = None,
     ) -> None:
         self.store.register(
             worker,
             pid=1,
             host=host,
-            keeper=f"keeper-of-{worker}",
+            keeper=f"keeper-of-{worker}" if keeper is None else keeper,
             booted_by=None,
             version="1",
             now=self.now,
@@ -196,17 +197,17 @@ class Bench:
     def reject(self, *ids: int) -> list[tuple[int, str]]:
         return list(self.store.reject(ids, now=self.now))
 
-    def replay(self, *ids: int, held: Mapping[int, str] | None = None) -> list[tuple[int, str]]:
-        return list(self.store.replay(ids, held=held or {}, now=self.now))
+    def replay(self, *ids: int, held: Mapping[int, str] | None = None, approved: bool = True) -> list[tuple[int, str]]:
+        return list(self.store.replay(ids, held=held or {}, now=self.now, approved=approved))
 
     def discard(self, *ids: int) -> list[tuple[int, str]]:
         return list(self.store.discard(ids, now=self.now))
 
-    def pause(self, queue: str | None = "default", *, paused: bool = True) -> list[str]:
-        return self.store.pause(queue, paused=paused, parallelism=4)
+    def pause(self, queue: str | None = "default", *, paused: bool = True, by: By = "person") -> list[str]:
+        return self.store.pause(queue, paused=paused, parallelism=4, by=by)
 
-    def resume(self, queue: str | None = "default") -> list[str]:
-        return self.pause(queue, paused=False)
+    def resume(self, queue: str | None = "default", *, by: By = "person") -> list[str]:
+        return self.pause(queue, paused=False, by=by)
 
     def pin(
         self, *ids: int, by: Literal["person", "automatic"] = "person", cap: int = 8

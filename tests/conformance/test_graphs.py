@@ -35,7 +35,7 @@ class Node(NamedTuple):
     sequential: bool
     lock: str | None
     retries: int
-    exits: tuple[int, ...]  # the exit code of each attempt; 64 is one that no retry can cure
+    exits: tuple[int, ...]  # the exit code of each attempt; 64 is one that no retry can cure, of a command's
     rescue: int | None  # the exit code of the command that takes over when it is dead
 
 
@@ -93,8 +93,10 @@ def expected(nodes: Sequence[Node]) -> list[Fate]:
 
 def _run(node: Node) -> Fate:
     for number, code in enumerate(node.exits, 1):
-        if code in (0, 64):
-            return Fate("succeeded" if code == 0 else "dead", number)
+        if code == 0:
+            return Fate("succeeded", number)
+        if code == 64 and node.kind == "command":
+            return Fate("dead", number)
     return Fate("dead", len(node.exits))
 
 

@@ -154,3 +154,61 @@ def test_a_handlers_job_may_be_cancelled_and_its_parking_ends(bench: Bench) -> N
     bench.store.cancel([job], now=bench.now)
     assert (bench.job(job).state, bench.job(job).parked) == ("cancelled", None)
     assert bench.store.unmanned() == []
+
+
+class TestWhatWaitsForOthers:
+    """Jobs of one kind must not wait for ever for what only workers of another kind could do."""
+
+    def test_a_lock_that_is_let_go_may_be_had_by_every_kind(self, bench: Bench) -> None:
+        bench.enter("app", handlers=("a",))
+        first = bench.add(locks=(("gpu", 1),))
+        (lease,) = bench.claim(worker="commands")
+        assert lease.job == first
+        command, function = bench.add(locks=(("gpu", 1),)), add(bench, "a", locks=(("gpu", 1),))
+        assert bench.claimed(worker="app", handlers=("a",)) == []  # both are parked at the lock now
+        bench.end(lease)
+        assert bench.claimed(worker="app", handlers=("a",), commands=False) == [function], "no command worker looks"
+        assert bench.job(command).state == "available"
+
+    def test_a_barrier_that_waits_for_a_lock_holds_back_no_other_kind(self, bench: Bench) -> None:
+        bench.enter("app", handlers=("a",))
+        bench.add(queue="elsewhere", locks=(("gpu", 1),))
+        assert len(bench.claim(worker="commands")) == 1
+        bench.add(sequential=True, locks=(("gpu", 1),))
+        function = add(bench, "a")
+        assert bench.claimed(worker="app", handlers=("a",), commands=False) == [function]
+
+    def test_commands_that_nobody_runs_hold_back_no_function(self, bench: Bench) -> None:
+        bench.enter("app", handlers=("a",), keeper="")
+        bench.add(sequential=True)
+        function, alone = add(bench, "a"), add(bench, "a", sequential=True)
+        for job in (function, alone):
+            (lease,) = bench.claim(worker="app", handlers=("a",), commands=False)
+            assert lease.job == job
+            bench.end(lease)
+
+    def test_however_many_queues_wait_for_others_what_can_start_is_found(self, bench: Bench) -> None:
+        bench.enter("app", handlers=("a",))
+        bench.enter("commands")
+        for number in range(150):
+            add(bench, "a", queue=f"q{number:03}", sequential=True)
+            bench.add(queue=f"q{number:03}")
+        command = bench.add(queue="zzz")
+        assert bench.claimed(worker="commands", want=1) == [command]
+
+    def test_a_worker_that_can_claim_nothing_may_leave_whatever_waits_for_others(self, bench: Bench) -> None:
+        bench.enter("app", handlers=("a",))
+        add(bench, "a")
+        bench.add(sequential=True)
+        bench.enter("commands")
+        assert bench.claimed(worker="commands") == []
+        assert bench.store.leave_if_idle("commands", now=bench.now)
+        assert not bench.store.leave_if_idle("app", now=bench.now, handlers=("a",), commands=False)
+
+    def test_a_job_of_nobodys_may_be_replayed_into_held(self, bench: Bench) -> None:
+        job = add(bench, "a")
+        bench.cancel(job)
+        bench.replay(job, held={job: "ask"})
+        assert (bench.job(job).state, bench.job(job).parked) == ("held", None)
+        bench.approve(job)
+        assert (bench.job(job).state, bench.job(job).parked) == ("available", "@a")

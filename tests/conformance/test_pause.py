@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from queue_core.errors import NotAllowed
 from tests.conformance.builders import START, Bench
 
 
@@ -75,3 +78,56 @@ def test_while_all_are_paused_so_is_a_queue_that_is_new(bench: Bench) -> None:
     bench.resume(None)
     bench.add(queue="newer")
     assert sorted(lease.queue for lease in bench.claim()) == ["configured", "newer"]
+
+
+def test_what_a_person_has_paused_a_person_alone_resumes(bench: Bench) -> None:
+    job = bench.add()
+    bench.pause()
+    bench.pause(by="automatic")
+    for queue in ("default", None):
+        with pytest.raises(NotAllowed, match="the queue default was paused by a person, who alone may resume it"):
+            bench.resume(queue, by="automatic")
+    assert bench.claim() == []
+    bench.resume()
+    assert bench.claimed() == [job]
+
+
+def test_what_another_has_paused_anybody_resumes(bench: Bench) -> None:
+    for by in ("automatic", "person"):
+        job = bench.add()
+        bench.pause(by="automatic")
+        bench.resume(by=by)
+        assert bench.claimed() == [job]
+
+
+def test_a_person_takes_a_pause_over(bench: Bench) -> None:
+    bench.pause(by="automatic")
+    bench.pause()
+    with pytest.raises(NotAllowed):
+        bench.resume(by="automatic")
+
+
+def test_after_a_person_has_paused_all_nobody_else_resumes_any_not_even_a_new_one(bench: Bench) -> None:
+    bench.add(queue="a")
+    bench.pause(None)
+    bench.pause(None, by="automatic")
+    bench.add(queue="b")
+    for queue in ("a", "b", "c", None):
+        with pytest.raises(NotAllowed, match="paused by a person"):
+            bench.resume(queue, by="automatic")
+    assert (bench.claim(), [queue.name for queue in bench.store.queues()]) == ([], ["a", "b"])
+    bench.resume(None)
+    assert len(bench.claim()) == 2
+
+
+def test_to_resume_all_lifts_none_if_one_is_a_persons(bench: Bench) -> None:
+    bench.add(queue="a")
+    bench.pause(None, by="automatic")
+    bench.pause("b")
+    with pytest.raises(NotAllowed, match="the queue b"):
+        bench.resume(None, by="automatic")
+    assert bench.claim() == []
+    bench.resume("b")
+    bench.resume(None, by="automatic")
+    bench.add(queue="new")
+    assert len(bench.claim()) == 2

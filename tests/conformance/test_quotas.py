@@ -78,13 +78,18 @@ class TestWaiting:
             bench.submit(asked(after=(runs,)), quotas=BOTH)
 
     def test_what_others_have_waiting_is_counted_with_it_but_not_refused_for_it(self, bench: Bench) -> None:
-        """Schedules, escalations and the spool bring what has been accepted before."""
+        """Persons' and hooks' schedules, escalations and the spool bring what has been accepted before."""
         bench.submit(asked(), asked(), quotas=BOTH)
-        bench.submit(asked(schedule="nightly"), quotas=BOTH)
+        bench.submit(asked(schedule="nightly", caller="person"), quotas=BOTH)
         bench.submit(asked(escalated_from=1), quotas=BOTH)
         bench.submit(asked(spool_id="s#0"), quotas=BOTH)
         with pytest.raises(QuotaFull, match="this session has 5 waiting jobs"):
             bench.submit(asked(), quotas=BOTH)
+
+    def test_an_agents_schedule_is_no_way_around_them(self, bench: Bench) -> None:
+        bench.submit(asked(), asked(), quotas=BOTH)
+        with pytest.raises(QuotaFull, match="this session has 2 waiting jobs"):
+            bench.submit(asked(schedule="nightly"), quotas=BOTH)
 
     def test_without_a_quota_there_is_none(self, bench: Bench) -> None:
         bench.submit(*[asked()] * 9)

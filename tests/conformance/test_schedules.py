@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queue_core import settings
-from queue_core.errors import NotAllowed, QueueFull
+from queue_core.errors import NotAllowed, QueueError, QueueFull, QuotaFull, UsageError
 from queue_core.home import Home
 from queue_core.jobs import ScheduleRow
 from queue_core.model import NewJob, Origin
+from queue_core.quotas import Quotas
+from queue_core.schedules import MOST_OF_AGENTS
 from queue_core.service import Queue
 from queue_core.value import replace
 from tests.conformance.builders import PLENTY, START, Bench, admission
@@ -22,12 +25,12 @@ if TYPE_CHECKING:
     from queue_core.model import Admission, Receipt
 
 DAY = 86400.0
-PERSON, AGENT = Origin(caller="person"), Origin(caller="agent")
+PERSON, AGENT, HOOK = Origin(caller="person"), Origin(caller="agent", project=os.getcwd()), Origin(caller="hook")
 
 
 def row(name: str = "s", **fields: Any) -> ScheduleRow:
     defaults = {"cron": None, "every": 60.0, "zone": "UTC", "missed": "all", "job": "{}", "created_at": START}
-    return ScheduleRow(**{"name": name, "next_at": START + 60, **defaults, **fields})
+    return ScheduleRow(**{"name": name, "next_at": START + 60, "decided_at": START, **defaults, **fields})
 
 
 @pytest.fixture
@@ -37,8 +40,8 @@ def added(bench: Bench) -> ScheduleRow:
     return row()
 
 
-def fire(bench: Bench, it: ScheduleRow, *jobs: Admission, next_at: float | None, **room: int) -> list[Receipt] | None:
-    limits = {"capacity": PLENTY, "parallelism": 4, **room}
+def fire(bench: Bench, it: ScheduleRow, *jobs: Admission, next_at: float | None, **room: Any) -> list[Receipt] | None:
+    limits: dict[str, Any] = {"capacity": PLENTY, "parallelism": 4, **room}
     return bench.store.fire_schedule(it, jobs, next_at=next_at, now=bench.now, **limits)
 
 
@@ -65,10 +68,36 @@ class TestTheStore:
         assert not bench.store.add_schedule(third, replacing=added)
         assert bench.store.schedules() == [second]
 
-    def test_removed_is_removed_and_only_what_was_seen(self, bench: Bench, added: ScheduleRow) -> None:
-        assert bench.store.remove_schedules([replace(added, created_at=START - 1), row("unknown")]) == []
-        assert bench.store.remove_schedules([added]) == ["s"]
-        assert bench.store.schedules() == []
+    @pytest.mark.parametrize("other", [row("unknown"), row("t", created_at=START - 1)], ids=["unknown", "replaced"])
+    def test_all_are_as_they_were_seen_or_none_is_removed_or_paused(
+        self, bench: Bench, added: ScheduleRow, other: ScheduleRow
+    ) -> None:
+        bench.store.add_schedule(row("t"))
+        before = bench.store.schedules()
+        assert not bench.store.remove_schedules([added, other])
+        assert bench.store.pause_schedules([added, other], paused=True, by="person") is None
+        assert bench.store.schedules() == before
+        assert bench.store.remove_schedules([added])
+        assert [one.name for one in bench.store.schedules()] == ["t"]
+
+    def test_what_was_decided_before_a_person_paused_it_holds_no_longer(self, bench: Bench, added: ScheduleRow) -> None:
+        (resting,) = bench.store.pause_schedules([added], paused=True, by="person") or []
+        assert not bench.store.remove_schedules([added])
+        assert not bench.store.add_schedule(replace(added, every=5.0), replacing=added)
+        assert bench.store.pause_schedules([added], paused=False, by="automatic") is None
+        assert bench.store.schedules() == [resting]
+        assert bench.store.remove_schedules([resting])
+
+    def test_a_caller_has_so_many_and_no_more_and_others_do_not_count(self, bench: Bench) -> None:
+        for name in ("a", "b"):
+            assert bench.store.add_schedule(row(name, caller="agent"), most=2)
+            bench.store.add_schedule(row("hooks " + name, caller="hook"))
+        before = bench.store.schedules()
+        with pytest.raises(QueueFull, match="agents have 2 schedules, which is as many as they may"):
+            bench.store.add_schedule(row("c", caller="agent"), most=2)
+        assert bench.store.schedules() == before
+        assert bench.store.add_schedule(row("b", caller="agent", every=5.0), replacing=row("b"), most=2)
+        assert bench.store.add_schedule(row("persons"))
 
     def test_what_is_due_is_listed_longest_due_first(self, bench: Bench) -> None:
         for name, due in (("later", 20.0), ("first", 10.0), ("not yet", 30.0), ("never", None)):
@@ -107,9 +136,9 @@ class TestTheStore:
         assert bench.everything() == []
 
     def test_neither_for_one_that_was_paused_or_removed(self, bench: Bench, added: ScheduleRow) -> None:
-        bench.store.pause_schedules([added], paused=True)
+        (resting,) = bench.store.pause_schedules([added], paused=True, by="person") or []
         assert fire(bench, added, admission(), next_at=START + 120) is None
-        bench.store.remove_schedules([added])
+        bench.store.remove_schedules([resting])
         assert fire(bench, added, admission(), next_at=START + 120) is None
         assert bench.everything() == []
 
@@ -120,7 +149,7 @@ class TestTheStore:
         assert bench.everything() == []
 
     def test_a_due_time_may_produce_nothing(self, bench: Bench, added: ScheduleRow) -> None:
-        bench.store.trouble_schedule(added, "full", retry_at=START + 90)
+        bench.store.trouble_schedule(added, "full", now=START, retry_at=START + 90)
         assert fire(bench, added, next_at=START + 120) == []
         now = stored(bench)
         assert (now.next_at, now.last_at, now.last_job, now.trouble) == (START + 120, None, None, "full")
@@ -131,8 +160,37 @@ class TestTheStore:
         assert receipts is not None and [(one.id, one.existing) for one in receipts] == [(job, True)]
         assert (stored(bench).next_at, stored(bench).last_job) == (START + 120, None)
 
+    @pytest.mark.parametrize("schedule", [None, "other"])
+    def test_somebody_elses_job_of_its_key_is_trouble_until_a_job_of_its_own_is_queued(
+        self, bench: Bench, added: ScheduleRow, schedule: str | None
+    ) -> None:
+        job = bench.add(unique="key", schedule=schedule, held="ask")
+        own = admission(unique="key", schedule="s")
+        fire(bench, added, own, own, next_at=START + 120)
+        assert stored(bench).trouble == f"job {job} (held) has its unique key `key`"
+        bench.reject(job)
+        fire(bench, stored(bench), own, own, next_at=START + 180)
+        assert (stored(bench).trouble, stored(bench).last_at) == (None, START)
+
+    def test_its_own_earlier_job_of_the_key_is_no_trouble(self, bench: Bench, added: ScheduleRow) -> None:
+        own = admission(unique="key", schedule="s")
+        fire(bench, added, own, next_at=START + 120)
+        fire(bench, stored(bench), own, next_at=START + 180)
+        assert (stored(bench).trouble, len(bench.everything())) == (None, 1)
+
+    def test_quotas_hold_for_what_an_agents_schedule_queues_and_for_no_others(
+        self, bench: Bench, added: ScheduleRow
+    ) -> None:
+        quotas = Quotas(session=1)
+        agents, hooks = (admission(origin=Origin(caller=who, session="s1"), schedule="s") for who in ("agent", "hook"))
+        with pytest.raises(QuotaFull):
+            fire(bench, added, agents, agents, next_at=START + 120, quotas=quotas)
+        assert (bench.store.schedules(), bench.everything()) == ([added], [])
+        fire(bench, added, hooks, hooks, next_at=START + 120, quotas=quotas)
+        assert len(bench.everything()) == 2
+
     def test_trouble_puts_it_off_and_success_clears_it(self, bench: Bench, added: ScheduleRow) -> None:
-        bench.store.trouble_schedule(added, "the folder is gone", retry_at=START + 100)
+        bench.store.trouble_schedule(added, "the folder is gone", now=START, retry_at=START + 100)
         assert (stored(bench).trouble, stored(bench).next_at) == ("the folder is gone", START + 60)
         assert bench.store.due_schedules(START + 99, limit=9) == []
         assert bench.store.next_due(START + 61) == START + 100
@@ -142,20 +200,42 @@ class TestTheStore:
 
     def test_trouble_that_somebody_else_has_overcome_is_not_noted(self, bench: Bench, added: ScheduleRow) -> None:
         fire(bench, added, admission(), next_at=START + 120)
-        bench.store.trouble_schedule(added, "late news", retry_at=START + 100)
+        bench.store.trouble_schedule(added, "late news", now=START, retry_at=START + 100)
         assert stored(bench).trouble is None
 
     def test_a_paused_one_is_not_due_and_goes_on_where_it_is_told(self, bench: Bench, added: ScheduleRow) -> None:
-        assert bench.store.pause_schedules([added, row("unknown")], paused=True) == ["s"]
-        assert stored(bench).paused
+        assert bench.store.pause_schedules([added], paused=True, by="automatic") == [stored(bench)]
+        assert (stored(bench).paused, stored(bench).paused_by) == (True, "automatic")
         assert bench.store.due_schedules(START + DAY, limit=9) == []
         assert bench.store.next_due(START) is None
-        assert bench.store.pause_schedules([replace(added, next_at=START + DAY)], paused=False) == ["s"]
-        assert (stored(bench).paused, stored(bench).next_at) == (False, START + DAY)
+        later = replace(added, next_at=START + DAY, decided_at=START + 1)
+        assert bench.store.pause_schedules([later], paused=False, by="automatic") == [stored(bench)]
+        now = stored(bench)
+        assert (now.paused, now.next_at, now.decided_at) == (False, START + DAY, START + 1)
+
+    def test_a_persons_pause_stays_one_whoever_else_pauses(self, bench: Bench, added: ScheduleRow) -> None:
+        for by in ("automatic", "person", "automatic"):
+            bench.store.pause_schedules([stored(bench)], paused=True, by=by)
+        assert stored(bench).paused_by == "person"
 
     def test_to_go_on_with_what_does_not_rest_changes_nothing(self, bench: Bench, added: ScheduleRow) -> None:
-        assert bench.store.pause_schedules([replace(added, next_at=START + DAY)], paused=False) == ["s"]
+        assert bench.store.pause_schedules([replace(added, next_at=START + DAY)], paused=False, by="person") == [added]
         assert bench.store.schedules() == [added]
+
+    def test_what_was_decided_under_a_clock_that_was_set_back_is_to_be_looked_at(self, bench: Bench) -> None:
+        far = START + 30 * DAY
+        for name, decided in (("ahead", far), ("a little", START + 59)):
+            bench.store.add_schedule(row(name, next_at=far + 60, decided_at=decided))
+        bench.store.add_schedule(row("never", next_at=None, decided_at=far))
+        bench.store.add_schedule(row("resting", next_at=far + 60, decided_at=far, paused_by="person"))
+        bench.store.add_schedule(row("due", next_at=START, decided_at=far))
+        bench.store.add_schedule(row("put off", next_at=START))
+        bench.store.trouble_schedule(stored(bench, "put off"), "full", now=far, retry_at=far + 15)
+        assert [one.name for one in bench.store.due_schedules(START, limit=9)] == ["due", "ahead", "put off"]
+        assert [one.name for one in bench.store.due_schedules(START, limit=2)] == ["due", "ahead"]
+        for one in bench.store.due_schedules(START, limit=9):
+            fire(bench, one, next_at=START + 60)
+        assert bench.store.due_schedules(START, limit=9) == []
 
 
 class Clockwork:
@@ -234,6 +314,74 @@ class TestTheRules:
         clockwork.queue.schedules.pause("s", paused=False)
         assert clockwork.off_for(0) == []
         assert len(clockwork.off_for(3600)) == 1
+
+    @pytest.mark.parametrize("missed", ["skip", "once", "all"])
+    def test_a_clock_that_was_ahead_and_was_set_back_holds_up_no_schedule(
+        self, clockwork: Clockwork, missed: str
+    ) -> None:
+        clockwork.bench.pause()  # so that jobs are no backlog
+        clockwork.add("interval", every="2h", missed=missed)
+        clockwork.add("cron", cron="0 * * * *", tz="UTC", missed=missed)
+        clockwork.off_for(7200)
+        clockwork.bench.tick(30 * DAY)
+        clockwork.add("added", every="1h", missed=missed)
+        clockwork.off_for(0)
+        clockwork.bench.tick(-30 * DAY)
+        assert clockwork.queue.has_backlog()  # so that a server boots a worker, which looks at them
+        assert clockwork.off_for(0) == []
+        assert not clockwork.queue.has_backlog()
+        left = {one.name: (one.next_at or 0) - clockwork.bench.now for one in clockwork.queue.schedules.list()}
+        assert left == {"interval": 7200, "cron": 3600, "added": 3600}
+        assert sorted(str(clockwork.bench.job(one).schedule) for one in clockwork.off_for(3600)) == ["added", "cron"]
+
+    def test_one_that_was_resumed_or_replaced_after_the_clock_was_set_back_is_left_alone(
+        self, clockwork: Clockwork
+    ) -> None:
+        clockwork.bench.tick(30 * DAY)
+        clockwork.add("resumed", every="1h")
+        clockwork.add("replaced", every="1h")
+        clockwork.queue.schedules.pause("resumed", caller="person")
+        clockwork.bench.tick(-30 * DAY - 60)
+        clockwork.queue.schedules.pause("resumed", paused=False, caller="person")
+        clockwork.add("replaced", every="1h", replace=True)
+        before = clockwork.queue.schedules.list()
+        assert clockwork.off_for(0) == []
+        assert clockwork.queue.schedules.list() == before
+        assert {(one.next_at or 0) - clockwork.bench.now for one in before} == {3600, 60}
+
+    def test_a_clock_that_is_corrected_by_seconds_makes_nothing_due_twice(self, clockwork: Clockwork) -> None:
+        clockwork.add("interval", every=60)
+        clockwork.add("cron", cron="* * * * *", tz="UTC")
+        assert len(clockwork.off_for(60)) == 2
+        clockwork.bench.tick(-5)
+        assert clockwork.off_for(10) == []
+        assert len(clockwork.off_for(55)) == 2
+
+    def test_a_held_job_of_somebody_else_with_its_key_is_told_and_not_silently_waited_for(
+        self, clockwork: Clockwork
+    ) -> None:
+        clockwork.add("backup", job=NewJob(argv=("true",), unique="backup"), every=60)
+        squatter = clockwork.bench.add("bash", unique="backup", held="no rule", caller="agent")
+        assert clockwork.off_for(60) == []
+        (problem,) = [one for one in clockwork.queue.health_view()["problems"] if "schedule" in one]
+        assert f"backup could not queue its job: job {squatter} (held) has its unique key `backup`" in problem
+        clockwork.bench.reject(squatter)
+        assert len(clockwork.off_for(60)) == 1
+        assert len([one for one in clockwork.queue.health_view()["problems"] if "schedule" in one]) == 0
+
+    def test_an_agents_schedule_goes_no_further_than_its_quota_and_stays_due(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        clockwork = Clockwork(bench, tmp_path, agents="allow", session_capacity=3)
+        agent = replace(AGENT, session="s1")
+        clockwork.add("flood", agent, NewJob(argv=("true",), delay=1e5), every=1, missed="all")
+        clockwork.add("persons", every="1m")
+        assert len(clockwork.off_for(60)) == 4
+        flood = stored(bench, "flood")
+        assert flood.trouble is not None and "3 waiting jobs, which is its quota" in flood.trouble
+        assert flood.next_at == START + 4
+        bench.cancel(1)
+        assert len(clockwork.off_for(15)) == 1
 
     def test_a_full_queue_keeps_due_times_due_and_says_so(self, bench: Bench, tmp_path: Path) -> None:
         clockwork = Clockwork(bench, tmp_path, capacity=1)  # a person may fill it to ten
@@ -328,9 +476,103 @@ class TestWhoMay:
                 lambda name=name: clockwork.queue.schedules.pause(name, paused=False, caller="agent"),
                 lambda name=name: clockwork.add(name, AGENT, every=5, replace=True),
             ):
-                with pytest.raises(NotAllowed, match=r"no agent's schedule|only a person may resume"):
+                with pytest.raises(NotAllowed, match="no agent's schedule"):
                     forbidden()
         assert [(one.name, one.paused, one.every) for one in bench.store.schedules()] == [
             ("hooks", False, 60.0),
             ("persons", False, 60.0),
         ]
+
+    @pytest.mark.parametrize("origin", [AGENT, HOOK], ids=["agent", "hook"])
+    def test_what_a_person_has_paused_a_person_alone_resumes_replaces_or_removes(
+        self, bench: Bench, tmp_path: Path, origin: Origin
+    ) -> None:
+        clockwork = Clockwork(bench, tmp_path, agents="allow")
+        clockwork.add("beat", origin, every="1h")
+        clockwork.queue.schedules.pause("beat", caller="person")
+        clockwork.queue.schedules.pause("beat", caller=origin.caller)
+        before = bench.store.schedules()
+        for forbidden in (
+            lambda: clockwork.queue.schedules.pause("beat", paused=False, caller=origin.caller),
+            lambda: clockwork.queue.schedules.remove("beat", caller=origin.caller),
+            lambda: clockwork.add("beat", origin, every=5, replace=True),
+        ):
+            with pytest.raises(NotAllowed, match=r"was paused by a person, who alone may .* ask the user"):
+                forbidden()
+        assert bench.store.schedules() == before
+        clockwork.queue.schedules.pause("beat", paused=False, caller="person")
+        clockwork.queue.schedules.remove("beat", caller=origin.caller)
+
+    @pytest.mark.parametrize("origin", [AGENT, HOOK], ids=["agent", "hook"])
+    def test_what_it_has_paused_itself_it_may_resume(self, bench: Bench, tmp_path: Path, origin: Origin) -> None:
+        clockwork = Clockwork(bench, tmp_path, agents="allow")
+        clockwork.add("beat", origin, every="1h")
+        (resting,) = clockwork.queue.schedules.pause("beat", caller=origin.caller)
+        (going,) = clockwork.queue.schedules.pause("beat", paused=False, caller=origin.caller)
+        assert (resting.paused_by, going.paused_by) == ("automatic", None)
+
+    def test_a_persons_pause_outlives_the_replacement_and_an_agents_does_not(self, clockwork: Clockwork) -> None:
+        clockwork.add(every="1h")
+        clockwork.queue.schedules.pause("s", caller="person")
+        assert clockwork.add(every="2h", replace=True).paused_by == "person"
+        assert clockwork.off_for(DAY) == []
+        clockwork.queue.schedules.pause("s", paused=False, caller="person")
+        clockwork.queue.schedules.pause("s", caller="hook")
+        assert clockwork.add(every="1h", replace=True).paused_by is None
+
+    def test_agents_have_twenty_schedules_at_most_and_persons_as_many_as_they_like(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        clockwork = Clockwork(bench, tmp_path, agents="allow")
+        for number in range(MOST_OF_AGENTS):
+            clockwork.add(f"a{number}", replace(AGENT, session=f"s{number}"), every="1h")
+        with pytest.raises(QueueFull, match=r"agents have 20 schedules.*ask the user to add this one"):
+            clockwork.add("one-more", AGENT, every="1h")
+        clockwork.add("a1", AGENT, every="2h", replace=True)
+        clockwork.add("persons", every="1h")
+        clockwork.queue.schedules.remove("a2", caller="agent")
+        clockwork.add("a-new", AGENT, every="1h")
+
+
+class TestWrongValues:
+    @pytest.mark.parametrize(
+        "how",
+        [
+            {"name": 1},
+            {"name": None},
+            {"cron": 1},
+            {"cron": ["* * * * *"]},
+            {"cron": "* * * * *", "tz": 1},
+            {"every": []},
+            {"every": True},
+            {"every": 60, "missed": []},
+        ],
+        ids=str,
+    )
+    def test_a_value_of_another_type_is_refused_in_a_sentence(self, clockwork: Clockwork, how: dict[str, Any]) -> None:
+        with pytest.raises(UsageError):
+            clockwork.queue.schedules.add(**{"name": "s", "argv": ["true"], **how})
+        assert clockwork.queue.schedules.list() == []
+
+    @pytest.mark.parametrize("name", [[], 1, None], ids=str)
+    def test_so_is_a_name_that_is_no_text(self, clockwork: Clockwork, name: Any) -> None:
+        for change in (clockwork.queue.schedules.remove, clockwork.queue.schedules.pause):
+            with pytest.raises(UsageError, match="a schedule's name is a text"):
+                change(name)
+
+    def test_what_somebody_else_has_changed_meanwhile_is_said_and_nothing_done(
+        self, clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clockwork.add(every="1h")
+        seen = clockwork.queue.schedules.list()
+        clockwork.bench.tick(1)
+        newer = clockwork.add(every="2h", replace=True)
+        monkeypatch.setattr(clockwork.queue.schedules.__class__, "list", lambda _: seen)
+        for change in (
+            clockwork.queue.schedules.remove,
+            clockwork.queue.schedules.pause,
+            lambda name: clockwork.add(name, every="3h", replace=True),
+        ):
+            with pytest.raises(QueueError, match="nothing was changed: somebody else has just added, changed or"):
+                change("s")
+        assert clockwork.bench.store.schedules() == [newer]

@@ -120,7 +120,8 @@ def test_the_oldest_automatic_pin_of_an_owner_gives_way_and_a_persons_never(site
         ids.append(say(server, SIGNIFICANT))
         scored(server)
         if len(ids) == 1:
-            assert server.ask("POST", f"/pins/{ids[0]}")[0] == 200
+            answer = server.ask("POST", f"/pins/{ids[0]}")
+            assert answer == (200, {"memory": ids[0], "pinned": "person"})
     expected = {ids[0]: "person", **dict.fromkeys(ids[3:], "automatic")}
     assert pinned(server) == expected
     assert list(pinned(server, "ben").values()) == ["automatic"]
@@ -208,3 +209,12 @@ def test_a_turn_that_makes_no_sense_is_told_so_and_stores_nothing(site: Site) ->
         assert server.ask("POST", "/turn", body)[0] == 400
     assert server.get("/memories/ann") == []
     assert jobs(site) == []
+
+
+def test_a_pin_on_a_memory_that_does_not_exist_is_told_so(site: Site) -> None:
+    server = site.start()
+    memory = say(server, PLAIN)
+    assert server.ask("POST", "/pins/77") == (404, {"error": "there is no memory 77"})
+    assert pinned(server) == {}
+    assert server.ask("POST", f"/pins/{memory}") == (200, {"memory": memory, "pinned": "person"})
+    assert pinned(server) == {memory: "person"}

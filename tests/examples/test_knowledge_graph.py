@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.test_docs import blocks
 from tests.worker.conftest import ROOT, Rig
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def test_two_ends_of_a_session_make_one_rebuild(rig: Rig) -> None:
 
 def test_keyword_arguments_become_flags_and_a_terminal_is_told(rig: Rig) -> None:
     said = capture(rig, "diary of today", "d.md", "mine", "daily", on_terminal=True)
-    assert said.startswith("Queued job 1 (available): graph add d.md --title")
+    assert said.startswith("Queued job 1 (available): graph add d.md --title 'diary of today' --tag mine")
     assert capture(rig, "Plain", "p.md") == ""
     hook = {"CLAUDECODE": "1", "CLAUDE_PROJECT_DIR": str(rig.folder)}
     assert capture(rig, "From a hook", "h.md", on_terminal=True, **hook) == ""
@@ -150,6 +152,28 @@ def test_what_failed_for_good_is_a_dead_letter_that_can_be_replayed(rig: Rig) ->
     rig.runq("dead", "retry", "--all")
     rig.drain()
     assert [note["title"] for note in notes(rig)] == ["s-1"]
+
+
+def test_the_lines_of_its_readme_do_what_it_says(rig: Rig) -> None:
+    folder = rig.folder / "knowledge_graph"
+    shutil.copytree(EXAMPLE, folder)
+    done = subprocess.run(
+        ["sh", "-c", "\n".join(blocks((folder / "README.md").read_text(), "sh"))],
+        env={**rig.env, "TMPDIR": str(rig.folder)},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Done: ")] == []
+    assert "Done: 1 dead. Remaining: nothing." in done.stderr
+    warning, _, error = done.stdout.partition("level\twarning\n")[2].partition("level\terror\n")
+    assert (warning.split()[-1:], error.split()[-1:]) == (["1"], ["2"]), "the exit codes that it names"
+    verbs = [json.loads(line)["verb"] for line in (folder / "graph.jsonl").read_text().splitlines()]
+    assert verbs == ["add", "add", "rebuild", "rebuild"], "the last one was a dead letter before"
 
 
 @pytest.mark.parametrize(("waiting", "code", "level"), [(7, 0, "ok"), (8, 1, "warning"), (10, 2, "error")])

@@ -40,6 +40,13 @@ async def test_dead_letters_are_listed_with_their_reason_and_filtered(workshop: 
         assert (await ask(client, "dead_letter_list", queue=queue, older_than="2020-01-01T00:00:00Z"))["total"] == 0
 
 
+async def test_what_has_succeeded_is_not_run_again_for_a_wrong_id(workshop: Place, queue: str) -> None:
+    dead, done = died(workshop, queue, 1)[0], died(workshop, queue, 1, "true")[0]
+    async with workshop.client() as client:
+        assert f"Job {done} has succeeded" in await refused(client, "dead_letter_retry", job_ids=[dead, done])
+    assert [workshop.job(job).state for job in (dead, done)] == ["dead", "succeeded"]
+
+
 @pytest.mark.parametrize("days", [-1, "soon", "nan", 1e9, [1]])
 async def test_an_age_that_is_none_is_refused(workshop: Place, days: Any) -> None:
     async with workshop.client() as client:
@@ -95,7 +102,7 @@ async def test_a_discard_cancels_what_waits_for_them(workshop: Place, queue: str
     async with workshop.client() as client:
         assert (await ask(client, "dead_letter_discard", queue=queue))["jobs"] == [{"id": ids[0], "state": "cancelled"}]
         assert workshop.job(waiting).state == "cancelled"
-        assert "does not apply" in await refused(client, "dead_letter_discard", job_ids=ids)
+        assert "only dead letters can be discarded" in await refused(client, "dead_letter_discard", job_ids=ids)
 
 
 async def test_what_a_person_queued_is_held_when_an_agent_retries_it_without_a_rule(place: Place) -> None:

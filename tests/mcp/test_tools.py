@@ -264,7 +264,7 @@ async def test_an_unknown_id_is_named_and_nothing_is_changed(client: Client, pla
     for tool in ("dead_letter_retry", "dead_letter_discard"):
         assert "no job 77" in await refused(client, tool, job_ids=[77])
         assert "no job 77" in await refused(client, tool, job_ids=[known, 77], dry_run=True)
-        assert "`status` with job_id" in await refused(client, tool, job_ids=[known])
+        assert f"Job {known} is available; only" in await refused(client, tool, job_ids=[known])
     assert place.job(known).state == "available"
 
 

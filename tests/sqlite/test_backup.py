@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import sqlite3
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queue_core import safekeeping
+from queue_core import backups, safekeeping
 from queue_core.errors import QueueError, StoreError, StoreFull, UsageError
 from queue_core.home import Home
 from queue_core.sqlite import backup as engine
@@ -158,19 +159,81 @@ class TestTaking:
         os.mkdir(home.backups, 0o700)
         for name in (".nightly-x.db.12ab.part", ".nightly-x.db.12ab.part-journal"):
             Path(home.backups, name).touch()
-        safekeeping.take(home, START)
+        safekeeping.take(home, lambda: START)
         assert sorted(os.listdir(home.backups)) == ["lock", "manual-2027-01-15T080000Z.db"]
 
     @pytest.mark.usefixtures("bench")
     def test_two_of_one_second_have_two_names(self, home: Home) -> None:
-        names = {safekeeping.take(home, START).backup.name for _ in range(3)}
+        names = {safekeeping.take(home, lambda: START).backup.name for _ in range(3)}
         assert names == {f"manual-2027-01-15T080000Z{number}.db" for number in ("", "-2", "-3")}
+
+    def test_the_later_one_of_a_second_is_the_newer_one_whatever_was_removed(self, home: Home, bench: Bench) -> None:
+        made: list[str] = []
+        for _ in range(12):
+            bench.add()
+            made.append(safekeeping.take(home, lambda: START + 0.5).backup.path)
+        assert [one.path for one in backups.there(home)] == made[::-1]
+        os.unlink(made[0])
+        os.unlink(made[3])
+        newest = safekeeping.take(home, lambda: START + 0.5).backup.path
+        assert backups.there(home)[0].path == newest
+
+    @pytest.mark.usefixtures("bench")
+    def test_its_time_is_taken_when_no_other_is_at_work_any_more(self, home: Home) -> None:
+        safekeeping.take(home, lambda: START)
+        free: list[bool] = []
+
+        def clock() -> float:
+            with open(home.backup_lock) as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    free.append(False)
+                else:
+                    free.append(True)
+            return START + 5
+
+        assert safekeeping.take(home, clock).backup.taken_at == START + 5
+        assert free == [False]
+
+    @pytest.mark.usefixtures("bench")
+    def test_only_a_file_is_one(self, home: Home, copies: Path) -> None:
+        good = safekeeping.take(home, lambda: START).backup
+        os.mkfifo(home.backups + "/nightly-2026-11-22T030000Z.db")
+        os.symlink("/dev/zero", home.backups + "/nightly-2026-11-23T030000Z.db")
+        os.mkdir(home.backups + "/nightly-2026-11-24T030000Z.db")
+        assert [one.path for one in backups.there(home)] == [good.path]
+
+    @pytest.mark.parametrize("killed", ["", "in the middle", "foreign"])
+    @pytest.mark.usefixtures("bench")
+    def test_what_a_killed_one_left_in_a_folder_of_ones_own_goes_with_the_next_one_there(
+        self, home: Home, copies: Path, killed: str
+    ) -> None:
+        left = copies / ".yesterday.db.0123abcd.part"
+        left.touch()
+        if killed:
+            engine.save(home, str(copies / "whole"))
+            left.write_bytes((copies / "whole").read_bytes()[:8192])
+            os.unlink(copies / "whole")
+        if killed == "foreign":
+            left.write_text("my diary " * 1000)
+        (copies / ".yesterday.db.0123abcd.part-journal").touch()
+        (copies / ".mine.part").touch()
+        (copies / ".link.0123abcd.part").symlink_to(copies / "x")
+        for path in copies.iterdir():
+            os.utime(path, (START - 3700, START - 3700), follow_symlinks=False)
+        (copies / ".other.0123abcd.part").touch()
+        os.utime(copies / ".other.0123abcd.part", (START - 60, START - 60))  # somebody may be at work on it
+        safekeeping.take(home, lambda: START, str(copies / "x.db"))
+        expected = {".mine.part", ".other.0123abcd.part", ".link.0123abcd.part", "x.db"}
+        kept = {left.name, left.name + "-journal"} if killed == "foreign" else set[str]()
+        assert set(os.listdir(copies)) == expected | kept
 
     def test_of_nothing_there_is_none(self, home: Home, copies: Path) -> None:
         with pytest.raises(QueueError, match="nothing to back up"):
-            safekeeping.take(home, START)
+            safekeeping.take(home, lambda: START)
 
     @pytest.mark.usefixtures("bench")
     def test_a_folder_is_no_file(self, home: Home, copies: Path) -> None:
         with pytest.raises(UsageError, match="names a file"):
-            safekeeping.take(home, START, str(copies))
+            safekeeping.take(home, lambda: START, str(copies))

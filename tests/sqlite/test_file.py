@@ -108,14 +108,32 @@ class TestTampering:
         bench.add()
         other = Path(home.database).read_bytes()
         (tmp_path / "copy").write_bytes(other)
-        os.replace(tmp_path / "copy", home.database)
-        with pytest.raises(StoreError, match="removed or replaced"):
-            bench.add()
+        os.replace(tmp_path / "copy", home.database)  # the old one's WAL lies beside it
+        for use in (bench.add, store.waiting):
+            with pytest.raises(StoreError, match="removed or replaced"):
+                use()
+
+    def test_a_file_in_its_place_that_is_another_programs_is_neither_written_nor_read(
+        self, home: Home, store: SqliteStore, tmp_path: Path
+    ) -> None:
+        bench = Bench(store)
+        bench.add()
+        os.rename(home.database + "-wal", tmp_path / "wal")
+        with sqlite3.connect(tmp_path / "other") as connection:
+            connection.execute("CREATE TABLE notes (text)")
+        connection.close()
+        os.replace(tmp_path / "other", home.database)
+        before = Path(home.database).read_bytes()
+        for use in (bench.add, store.waiting):
+            with pytest.raises(StoreError, match="removed or replaced"):
+                use()
+        store.close()
+        assert Path(home.database).read_bytes() == before
 
     def test_a_read_never_makes_a_file(self, home: Home) -> None:
         store = SqliteStore(home)
         os.unlink(home.database)
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match="removed or replaced"):
             store.job(1)
         assert not os.path.exists(home.database)
         store.close()

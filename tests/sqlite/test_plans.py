@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 PRIVATE = {
     "ready": claim._READY,  # pyright: ignore[reportPrivateUsage]
     "head": claim._HEAD,  # pyright: ignore[reportPrivateUsage]
+    "handled head": claim._HANDLED_HEAD,  # pyright: ignore[reportPrivateUsage]
+    "first barrier": claim._FIRST_BARRIER,  # pyright: ignore[reportPrivateUsage]
+    "first command": claim._FIRST_COMMAND,  # pyright: ignore[reportPrivateUsage]
+    "first handled": claim._FIRST_HANDLED,  # pyright: ignore[reportPrivateUsage]
     "promote": claim._PROMOTE,  # pyright: ignore[reportPrivateUsage]
     "open dependents": settle._OPEN_DEPENDENTS,  # pyright: ignore[reportPrivateUsage]
-    "successors": escalate._SUCCESSORS,  # pyright: ignore[reportPrivateUsage]
+    "successors": reads.SUCCESSORS,
     "predecessors": escalate._PREDECESSORS,  # pyright: ignore[reportPrivateUsage]
     "prunable": control._PRUNABLE,  # pyright: ignore[reportPrivateUsage]
     "unpark": locks._UNPARK,  # pyright: ignore[reportPrivateUsage]
@@ -29,6 +33,10 @@ PRIVATE = {
 INDEXES = {
     "ready": ("queues_ready",),
     "head": ("jobs_available",),
+    "handled head": ("jobs_handled",),
+    "first barrier": ("jobs_barriers",),
+    "first command": ("jobs_available",),
+    "first handled": ("jobs_handled_order",),
     "promote": ("jobs_scheduled",),
     "open dependents": ("dependencies_open",),
     "successors": ("jobs_successors",),
@@ -94,6 +102,14 @@ class TestNamedStatements:
         steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
         assert bad_steps(steps) == []
         assert any(index in step for step in steps), steps
+
+    def test_schedules_that_an_earlier_clock_put_off_are_found_by_their_index(self, home: Home) -> None:
+        read = schedules.due(1.0, 5)
+        next(read)
+        sql, values = read.send([])
+        steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
+        assert any("schedules_decided (decided_at>?)" in step for step in steps), steps
+        assert bad_steps(steps) == []
 
     def test_completions_after_a_cursor_come_in_the_order_of_their_index(self, home: Home) -> None:
         read = reads.jobs(Filter(since=5))

@@ -166,6 +166,17 @@ class TestMigration:
         migrate(database, 1)
         assert database.execute("SELECT id FROM jobs").fetchall() == [(job,)]
 
+    def test_a_pause_of_the_first_schema_is_taken_for_a_persons(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            with monkeypatch.context() as first:
+                first.setattr("queue_core.sqlite.migrations.STEPS", STEPS[:1])
+                migrate(connection, 1)
+            connection.execute("INSERT INTO queues (name, slots, paused) VALUES ('a', 1, 1), ('b', 1, 0)")
+            connection.execute("INSERT INTO meta VALUES ('paused', 1)")
+            migrate(connection, 1)
+            assert connection.execute("SELECT name, paused FROM queues").fetchall() == [("a", 2), ("b", 0)]
+            assert connection.execute("SELECT value FROM meta WHERE name = 'paused'").fetchone() == (2,)
+
     def test_a_job_of_the_first_schema_still_hands_over_to_its_one_command(self, home: Home) -> None:
         with closing(sqlite3.connect(home.database, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")

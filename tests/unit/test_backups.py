@@ -88,6 +88,13 @@ class TestTheNightlyBackup:
         assert backups.missed(two_days + 1, [], since=two_days, at="03:00") is None
         assert backups.missed(two_days + 1, [newest], since=LONG_AGO, at="") is None
 
+    def test_one_from_a_far_future_hides_no_missed_one(self) -> None:
+        future = Backup(path="f", kind="nightly", taken_at=at("2031-01-01 03:00"))
+        soon = Backup(path="s", kind="nightly", taken_at=at("2026-11-22 04:00"))
+        now = at("2026-11-22 03:00")
+        assert backups.missed(now, [future], since=now - 72 * 3600, at="03:00") == 72 * 3600
+        assert backups.missed(now, [future, soon], since=LONG_AGO, at="03:00") is None
+
 
 class TestSnapshots:
     @pytest.mark.parametrize(
@@ -104,8 +111,15 @@ class TestSnapshots:
     def test_one_is_due_every_so_many_completions(
         self, ended: int, newest: int | None, every: int, expected: bool
     ) -> None:
-        snapshot = None if newest is None else Backup(path="s", kind="snapshot", taken_at=1.0, ended=newest)
-        assert snapshot_due(ended, snapshot, every) is expected
+        taken = [] if newest is None else [Backup(path="s", kind="snapshot", taken_at=1.0, ended=newest)]
+        assert snapshot_due(ended, taken, every, now=2.0) is expected
+
+    def test_the_newest_is_none_from_the_future_unless_there_is_no_other(self) -> None:
+        past = Backup(path="p", kind="snapshot", taken_at=1.0, ended=6000)
+        future = Backup(path="f", kind="snapshot", taken_at=9.0, ended=5000)
+        assert not snapshot_due(6500, [future, past], 1000, now=2.0)
+        assert not snapshot_due(5500, [future], 1000, now=2.0)
+        assert snapshot_due(6000, [future], 1000, now=2.0)
 
 
 class TestNames:
@@ -114,7 +128,12 @@ class TestNames:
     def test_a_name_says_what_it_is_and_when_it_was_taken(self, kind: backups.Kind, again: int) -> None:
         name = name_of(kind, 1795316404.9, again=again)
         assert name == f"{kind}-2026-11-22T030004Z{'-2' if again else ''}.db"
-        assert described("/b/" + name) == Backup(path="/b/" + name, kind=kind, taken_at=1795316404.0)
+        assert described("/b/" + name) == Backup(path="/b/" + name, kind=kind, taken_at=1795316404.0, again=again)
+
+    def test_a_name_is_never_later_than_the_moment(self) -> None:
+        found = described(name_of("manual", 1795316404.9999997))
+        assert found is not None
+        assert found.taken_at == 1795316404.0
 
     def test_a_snapshots_says_how_many_had_ended(self) -> None:
         name = name_of("snapshot", 1795316404, ended=4000)
@@ -141,21 +160,44 @@ class TestNames:
 
 
 class TestRotation:
-    def many(self, kind: backups.Kind, count: int) -> list[Backup]:
-        return [Backup(path=f"{kind}-{number}", kind=kind, taken_at=number) for number in range(count)]
+    NOW = 1000.0
+
+    def many(self, kind: backups.Kind, count: int, start: int = 0) -> list[Backup]:
+        return [Backup(path=f"{kind}-{number}", kind=kind, taken_at=number) for number in range(start, start + count)]
 
     @pytest.mark.parametrize(("kind", "keep"), [("nightly", 14), ("snapshot", 5)])
     def test_the_newest_of_each_kind_are_kept(self, kind: backups.Kind, keep: int) -> None:
         found = [*self.many("nightly", 16), *self.many("snapshot", 16), *self.many("manual", 30)]
-        gone = rotated_out(found, kind, keep)
+        gone = rotated_out(found, kind, keep, now=self.NOW)
         assert {one.path for one in gone} == {f"{kind}-{number}" for number in range(16 - keep)}
-        assert rotated_out(self.many(kind, keep), kind, keep) == []
+        assert rotated_out(self.many(kind, keep), kind, keep, now=self.NOW) == []
 
     @pytest.mark.parametrize("kind", ["manual", "before-restore"])
     def test_what_a_person_made_is_kept(self, kind: backups.Kind) -> None:
-        assert rotated_out(self.many(kind, 50), kind, 1) == []
+        assert rotated_out(self.many(kind, 50), kind, 1, now=self.NOW) == []
+
+    def test_what_a_wrong_clock_dated_in_the_future_goes_first(self) -> None:
+        future = self.many("nightly", 14, start=2000)
+        (past,) = self.many("nightly", 1, start=999)
+        assert rotated_out([*future, past], "nightly", 14, now=self.NOW) == [future[0]]
+        assert rotated_out([*future, past], "nightly", 1, now=self.NOW) == future[::-1]
+
+    def test_what_was_just_taken_stays_whatever_the_clock_says(self) -> None:
+        older = self.many("nightly", 2, start=500)
+        taken = Backup(path="now", kind="nightly", taken_at=self.NOW + 1)
+        assert rotated_out([*older, taken], "nightly", 2, now=self.NOW, just_taken="now") == []
+        assert rotated_out([*older, taken], "nightly", 1, now=self.NOW, just_taken="now") == [older[0]]
 
     def test_a_restore_tries_the_newest_first_and_never_unasked_what_another_left(self) -> None:
         old, new = Backup(path="o", kind="nightly", taken_at=1), Backup(path="n", kind="manual", taken_at=2)
         left = Backup(path="l", kind="before-restore", taken_at=3)
-        assert backups.worth_restoring([old, left, new]) == [new, old]
+        assert backups.worth_restoring([old, left, new], now=self.NOW) == [new, old]
+
+    def test_a_restore_tries_those_from_the_future_last(self) -> None:
+        old, new, future = (Backup(path=str(when), kind="nightly", taken_at=when) for when in (1, 1000, 1001))
+        assert backups.worth_restoring([old, future, new], now=self.NOW) == [new, old, future]
+
+    def test_of_one_second_the_highest_number_is_the_newest(self) -> None:
+        one = [described(name_of("manual", 5.0, again=again)) for again in (0, 1, 9, 10)]
+        found = [it for it in one if it is not None]
+        assert backups.worth_restoring(found, now=self.NOW) == found[::-1]

@@ -10,7 +10,7 @@ import pytest
 
 from queue_core import escalation
 from queue_core.errors import InvalidJob, SettingsError
-from queue_core.escalation import ID, Rule, checked_rules, own_steps, steps_by_rules
+from queue_core.escalation import ID, Rule, checked_rules, names_of, own_steps, steps_by_rules
 from queue_core.judge import Judge
 from queue_core.lifecycle import dependency
 from queue_core.model import STATES, NewJob, Origin, Step
@@ -210,6 +210,9 @@ class TestSuccess:
             assert dependency("failure", state, successors) == dependency("failure", state)
 
 
+OF_STEP = "what takes over if it fails, `{}`: no rule covers this command"
+
+
 class TestPolicy:
     @pytest.fixture
     def agent(self, tmp_path: Path) -> Origin:
@@ -228,7 +231,7 @@ class TestPolicy:
         chain = (("codex", "x"), ("claude", "x"))
         self.allow(home, bin_dir, "aider", "codex")
         assert admit(home, origin=agent, argv=("aider", "x"), on_dead=chain[:1]).held is None
-        assert admit(home, origin=agent, argv=("aider", "x"), on_dead=chain).held == "no rule covers this command"
+        assert admit(home, origin=agent, argv=("aider", "x"), on_dead=chain).held == OF_STEP.format("claude x")
 
     def test_the_settings_rules_are_no_reason_to_hold_the_job_itself(
         self, home: Home, chosen: Settings, bin_dir: Path, agent: Origin
@@ -254,6 +257,33 @@ class TestPolicy:
         project, program = os.path.realpath(tmp_path), os.path.realpath(bin_dir / "aider")
         steps = (Step(argv=("codex", "x"), executable=str(bin_dir / "codex")),)
         it = stored_job(argv=("aider", "x"), program=program, executable=program, cwd=project, on_dead=steps)
-        assert Judge(home, Settings()).job(it, project=project) == "no rule covers this command"
+        assert Judge(home, Settings()).job(it, project=project) == OF_STEP.format("codex x")
         self.allow(home, bin_dir, "aider", "codex")
         assert Judge(home, Settings()).job(it, project=project) is None
+
+
+class TestPrograms:
+    """A rule may name a program by a path, and a path may be written in several ways."""
+
+    def test_a_path_counts_however_its_folders_are_linked(self, tmp_path: Path) -> None:
+        (tmp_path / "usr").mkdir()
+        (tmp_path / "bin").symlink_to("usr")
+        rules = checked_rules({f"{tmp_path}/bin/tool": {"run": ["next"]}}, "config.toml")
+        job = NewJob(argv=("tool",))
+        for path in (f"{tmp_path}/usr/tool", f"{tmp_path}/bin/tool"):
+            (step,) = steps_by_rules(job, names_of(path), rules, lambda name: f"/opt/{name}")
+            assert step.argv == ("next",)
+
+    def test_a_circle_that_only_shows_as_paths_ends_the_chain(self) -> None:
+        rules = checked_rules({"/opt/tool": {"run": ["tool"]}}, "config.toml")
+        assert steps_by_rules(NewJob(argv=("tool",)), names_of("/opt/tool"), rules, lambda name: f"/opt/{name}") == ()
+
+    @pytest.mark.parametrize("name", ["", "a\0b"])
+    def test_a_rule_for_nothing_is_refused(self, name: str) -> None:
+        with pytest.raises(SettingsError, match="names no program"):
+            checked_rules({name: {"run": ["next"]}}, "config.toml")
+
+    @pytest.mark.parametrize("run", [["next\0"], ["next", "a\0b"], ["next", "\ud800"]])
+    def test_a_command_that_could_never_run_is_refused(self, run: list[str]) -> None:
+        with pytest.raises(SettingsError, match=r"escalate\.tool\.run: an argument holds"):
+            checked_rules({"tool": {"run": run}}, "config.toml")

@@ -23,7 +23,7 @@ class TestTable:
     def test_an_event_leads_where_the_table_says_or_raises(self, state: str, event: str) -> None:
         targets = TRANSITIONS.get((state, event))  # pyright: ignore[reportArgumentType]
         if targets is None:
-            with pytest.raises(InvalidTransition, match=f"{state}.*{event}"):
+            with pytest.raises(InvalidTransition, match=f"a job .*{state}"):
                 next_state(state, event)  # pyright: ignore[reportArgumentType]
             return
         assert next_state(state, event) == targets[0]  # pyright: ignore[reportArgumentType]
@@ -40,8 +40,22 @@ class TestTable:
                 next_state(state, "vanish")
 
     def test_the_error_names_the_job_where_it_is_known(self) -> None:
-        with pytest.raises(InvalidTransition, match=r"job 7 is dead.*runq status 7"):
+        with pytest.raises(InvalidTransition, match=r"job 7 is a dead letter; `claim` does not apply"):
             next_state("dead", "claim", job_id=7)
+
+    @pytest.mark.parametrize(
+        ("state", "event", "sentence"),
+        [
+            ("succeeded", "approve", "job 7 has succeeded; only held jobs can be approved; nothing was changed"),
+            ("available", "reject", "job 7 is available; only held jobs can be rejected; nothing was changed"),
+            ("running", "replay", "job 7 is running; only jobs that have ended can be run again; nothing was changed"),
+            ("cancelled", "discard", "job 7 was cancelled; only dead letters can be discarded; nothing was changed"),
+        ],
+    )
+    def test_a_person_is_told_which_states_a_verb_is_for(self, state: str, event: str, sentence: str) -> None:
+        with pytest.raises(InvalidTransition) as raised:
+            next_state(state, event, job_id=7)  # pyright: ignore[reportArgumentType]
+        assert str(raised.value) == sentence
 
     def test_the_table_is_the_one_that_was_agreed_on(self) -> None:
         assert {(source, event, target) for (source, event), to in TRANSITIONS.items() for target in to} == {

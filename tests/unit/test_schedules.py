@@ -23,7 +23,7 @@ def row(**fields: Any) -> ScheduleRow:
     """A schedule at an interval of a minute, or by `cron`."""
     timing = {"cron": None, "every": None if "cron" in fields else 60.0}
     defaults = {"name": "s", "zone": "UTC", "missed": "once", "job": "{}", "created_at": START, "next_at": START + 60}
-    return ScheduleRow(**{**timing, **defaults, **fields})
+    return ScheduleRow(**{"decided_at": START, **timing, **defaults, **fields})
 
 
 def at(local: str, zone: str = BERLIN, fold: int = 0) -> float:
@@ -227,3 +227,35 @@ class TestMissed:
     def test_whatever_was_missed_the_next_time_is_to_come(self, late: float, every: float, rule: str) -> None:
         firing = decide(row(every=every, missed=rule, next_at=START + every), START + every + late, limit=10**6)
         assert firing.next_at is not None and firing.next_at > START + every + late
+
+
+class TestAClockThatWasSetBack:
+    """What was decided later than now was decided under another clock."""
+
+    @pytest.mark.parametrize("timing", [{"every": 900.0}, {"cron": "*/15 * * * *"}], ids=["interval", "cron"])
+    def test_the_next_time_is_put_right(self, timing: dict[str, Any]) -> None:
+        far = START + 30 * DAY
+        ahead = row(**timing, next_at=far + 900, decided_at=far)
+        assert decide(ahead, START + 1000, limit=100) == Firing(jobs=0, next_at=START + 1800)
+
+    def test_also_of_an_interval_that_was_added_under_it(self) -> None:
+        far = START + 30 * DAY + 0.5
+        ahead = row(every=900.0, created_at=far, next_at=far + 900, decided_at=far)
+        assert decide(ahead, START, limit=100) == Firing(jobs=0, next_at=START + 0.5)
+
+    @pytest.mark.parametrize("back", [0.0, 1.0, GRACE])
+    def test_a_correction_of_up_to_a_minute_leaves_it_as_it_is(self, back: float) -> None:
+        just_fired = row(next_at=START + 120, decided_at=START + 60)
+        assert decide(just_fired, START + 60 - back, limit=100) == Firing(jobs=0, next_at=START + 120)
+
+    def test_it_never_comes_later_by_that(self) -> None:
+        ahead = row(cron="0 0 * * *", next_at=START + 5, decided_at=START + DAY)
+        assert decide(ahead, START, limit=100) == Firing(jobs=0, next_at=START + 5)
+
+    @given(back=st.floats(61, 1e8), every=st.floats(1, 1e6), passed=st.floats(0, 1e7))
+    def test_nothing_is_further_away_than_an_interval(self, back: float, every: float, passed: float) -> None:
+        then = START + passed
+        ahead = row(every=every, next_at=following(row(every=every), then), decided_at=then)
+        firing = decide(ahead, then - back, limit=1)
+        assert firing.jobs == 0 and firing.next_at is not None
+        assert then - back < firing.next_at <= then - back + every + 1e-5

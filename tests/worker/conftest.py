@@ -244,13 +244,13 @@ class Rig:
 
     def keepers(self) -> list[int]:
         """The keepers of this home."""
-        mark = f"{self.home}/keepers/".encode()
+        mark = os.fsencode(f"{self.home}/keepers/")
         return [pid for pid in _pids() if mark in _read(pid, "cmdline")]
 
     def commands(self) -> list[int]:
         """Whatever runs for a job of this home."""
         mark = b"RUNQ_CLAIM_TOKEN="
-        home = f"RUNQ_HOME={self.home}".encode()
+        home = os.fsencode(f"RUNQ_HOME={self.home}")
         return [pid for pid in _pids() if mark in (env := _read(pid, "environ")) and home in env]
 
     def kill_keepers(self) -> None:

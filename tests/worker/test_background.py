@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
@@ -235,6 +236,9 @@ async def test_a_function_that_does_not_stop_does_not_keep_the_application_from_
     assert rig.state(receipt.id) == "running"
     go_on.set()
     await until(ended.is_set, "the function has returned")
+    await until(lambda: rig.state(receipt.id) == "succeeded", "its own thread has settled how it ended")
+    assert rig.outcomes(receipt.id) == [("exited", 0)]
+    await until(lambda: rig.queue.live_workers() == {}, "the worker's proof of life is gone")
 
 
 async def test_a_coroutine_that_does_not_end_in_time_is_put_back(rig: Rig) -> None:
@@ -275,3 +279,77 @@ async def test_a_worker_that_fails_is_no_matter_of_the_application(
             receipt = await anyio.to_thread.run_sync(background.enqueue("x").result)
             await until(lambda: rig.state(receipt.id) == "succeeded", "it has run")
     assert "the disk has gone" in caplog.text
+
+
+async def test_an_end_that_the_store_does_not_take_costs_no_other_job_its_own(
+    rig: Rig, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(text: str) -> object:
+        return object()  # nothing that a database knows
+
+    monkeypatch.setattr("queue_core.worker.calls.clean", odd)
+    go_on = threading.Event()
+
+    @background.handler("odd")
+    def bad(context: Context) -> None:
+        go_on.wait(20)
+        raise ValueError("no matter")
+
+    @background.handler("good")
+    def good(context: Context) -> str:
+        go_on.wait(20)
+        return "whole"
+
+    async with background.lifespan():
+        first = await anyio.to_thread.run_sync(background.enqueue("odd", retries=0).result)
+        others = [await anyio.to_thread.run_sync(background.enqueue("good").result) for _ in range(2)]
+        await until(lambda: rig.state(others[-1].id) == "running", "they run side by side")
+        go_on.set()
+        await until(lambda: rig.state(first.id) == "dead", "the bad one is recorded")
+        for other in others:
+            await until(lambda other=other: rig.state(other.id) == "succeeded", "the good ones are")
+    assert "could not be kept" in (rig.job(first.id).reason or "")
+
+
+async def test_what_is_declared_late_is_known_to_the_next_worker(rig: Rig, background: Background) -> None:
+    receipt = await anyio.to_thread.run_sync(background.enqueue("late").result)
+
+    @background.handler("late")
+    def late(context: Context) -> None:
+        pass
+
+    async with background.lifespan():
+        await until(lambda: rig.state(receipt.id) == "succeeded", "it has run")
+
+
+async def test_without_another_thread_the_caller_stores_the_job_itself(
+    rig: Rig, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    _ = background.queue
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        assert background.enqueue("x").result(0).id == 1
+    assert background.enqueue("x").result(20).id == 2
+    assert rig.queue.store.waiting() == 2
+
+
+def test_a_fork_has_a_queue_of_its_own(rig: Rig, background: Background) -> None:
+    background.enqueue("x").result(20)
+    child = os.fork()
+    if child == 0:
+        os._exit(background.enqueue("x").result(20).id)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert background.enqueue("x").result(20).id == 3
+
+
+async def test_a_queue_that_cannot_be_opened_does_not_promise_the_spool(rig: Rig) -> None:
+    def busy() -> Queue:
+        raise StoreBusy("the queue is busy")
+
+    background = Background(busy)
+    error = await anyio.to_thread.run_sync(background.enqueue("x").exception)
+    assert type(error) is QueueError
+    assert "could not be opened" in str(error)

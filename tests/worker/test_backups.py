@@ -167,6 +167,32 @@ class TestTaking:
         night.round()
         assert not (rig.home / "backups").exists()
 
+    def test_what_a_killed_process_left_is_removed_without_another_backup(self, rig: Rig) -> None:
+        began_long_ago(rig)
+        rig.drain()
+        (rig.home / "backups" / ".nightly-x.db.0123abcd.part").touch()
+        (rig.home / "restoring").mkdir()
+        (rig.home / "restoring" / "runq.db").touch()
+        rig.drain()
+        assert not (rig.home / "restoring").exists()
+        assert [name for name in os.listdir(rig.home / "backups") if name.startswith(".")] == []
+
+    def test_those_of_a_clock_that_was_ahead_take_no_new_one_away(self, rig: Rig) -> None:
+        night = Night(rig, backup_keep=3)
+        night.round()
+        for _ in range(3):
+            night.now += DAY
+            night.round()
+        ahead = {one.name for one in backups.there(rig.queue.home)}
+        night.now -= 100 * DAY
+        for days in range(1, 4):
+            night.now += DAY
+            night.round()
+            night.round()
+            found = backups.there(rig.queue.home)
+            assert len(found) == 3
+            assert len([one for one in found if one.name not in ahead]) == days
+
 
 class TestFailing:
     def problems(self, rig: Rig) -> list[str]:
@@ -192,6 +218,34 @@ class TestFailing:
             night.round()
         assert night.kinds() == {}
         rig.runq("backup", "now")  # a person may
+
+    def test_it_is_told_of_a_home_whose_path_is_no_utf_8_and_the_worker_works(self, rig: Rig) -> None:
+        rig.queue.close()
+        rig.home = rig.folder / os.fsdecode(b"caf\xe9")
+        rig.env["RUNQ_HOME"] = str(rig.home)
+        rig.queue = type(rig.queue).open(rig.env)
+        job = rig.sh("true")
+        (rig.home / "backups").write_text("in the way")
+        rig.drain()
+        assert rig.state(job) == "succeeded"
+        assert self.problems(rig)[0].startswith("the last backup failed: no backup can be written to")
+        assert r"caf\udce9" in self.problems(rig)[0]
+
+    def test_one_that_fails_as_nobody_foresaw_ends_no_worker_and_is_told(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("no such thing")
+
+        monkeypatch.setattr(janitor_module.safekeeping, "take_due", fail)
+        inner = rig.inner()
+        wait_until(lambda: self.problems(rig) == ["the last backup failed: no such thing"], "health tells of it")
+        job = rig.sh("true")
+        rig.reaches(job, "succeeded")
+        (told,) = [one for one in caplog.records if one.getMessage() == "no such thing"]
+        assert told.exc_info
+        inner.tell("finish")
+        assert inner.left() is None
 
     def test_it_is_not_tried_again_at_once(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         (rig.home / "backups").write_text("in the way")
@@ -250,7 +304,7 @@ class TestRefusing:
         worker.kill()
         assert "still run" in rig.runq("backup", "restore", "--yes", code=1).stderr
         rig.kill_keepers()
-        assert f"the command of job {job} still run" in rig.runq("backup", "restore", "--yes", code=1).stderr
+        assert f"the command of job {job} still runs, without" in rig.runq("backup", "restore", "--yes", code=1).stderr
         assert rig.state(job) == "running"
         gate.open()
         _gone(rig.pid_of(job))

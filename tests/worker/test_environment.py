@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from queue_core.jobs import Filter
+from tests.helpers import wait_until
 
 from .conftest import Rig
 
@@ -128,7 +129,7 @@ def test_input_from_the_database_is_there_for_a_retry(rig: Rig) -> None:
     rig.worker()
     rig.reaches(job, "succeeded")
     assert [(rig.run_dir(job, claim) / "output").read_text() for claim in (1, 2)] == ["again", "again"]
-    assert not list(rig.run_dir(job).parent.glob("*.stdin"))
+    wait_until(lambda: not list(rig.run_dir(job).parent.glob("*.stdin")), "the input is gone")
 
 
 def test_without_input_a_command_reads_an_end(rig: Rig) -> None:

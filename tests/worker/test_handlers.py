@@ -195,17 +195,25 @@ class TestFailing:
         assert output.startswith("Traceback") and "in boom" in output and "worker/handlers.py" not in output
         assert rig.state(job) == "dead"
 
+    def test_exit_codes_that_no_retry_cures_are_for_commands(self, rig: Rig, program: Program) -> None:
+        job = add(rig, "boom", "--retries", "1")
+        (rig.home / "config.toml").write_text("permanent_exit_codes = [1]\n")
+        (rig.home / "config.toml").chmod(0o600)
+        program.run('@handler("boom")\ndef boom(context):\n    raise ValueError\nprocess_queue()\n')
+        assert rig.state(job) == "scheduled"
+
     def test_giving_up_spares_the_retries(self, rig: Rig, program: Program) -> None:
         job = add(rig, "never", "--retries", "5")
-        program.run(
+        _, _, logged = program.start(
             """
             @handler("never")
             async def never(context):
                 raise GiveUp("the file is no recording")
             process_queue()
             """
-        )
+        ).left()
         assert (rig.state(job), rig.status(job)["error"]) == ("dead", "the file is no recording")
+        assert logged == f"job {job}: the handler never gave up: the file is no recording\n"
 
     def test_arguments_that_do_not_fit_make_it_dead_at_once(self, rig: Rig, program: Program) -> None:
         job = add(rig, "one", path="a", colour="red")
@@ -242,16 +250,28 @@ class TestFailing:
             "async def raises(context):\n    t = asyncio.ensure_future(asyncio.sleep(9))\n    t.cancel()\n    await t",
             "def raises(context):\n    raise asyncio.CancelledError",
             "def raises(context):\n    raise KeyboardInterrupt",
+            "async def raises(context):\n    raise KeyboardInterrupt",
+            "class Odd(BaseException):\n    pass\nasync def raises(context):\n    raise Odd",
+            "def raises(context):\n    raise ValueError('bad name \\udcff' * 9000)",
+            "def raises(context):\n    raise GiveUp('bad name \\udcff' * 9000)",
         ],
-        ids=["coroutine-cancelled", "function-cancelled", "function-interrupted"],
+        ids=[
+            "coroutine-cancelled",
+            "function-cancelled",
+            "function-interrupted",
+            "coroutine-interrupted",
+            "coroutine-odd",
+            "no-unicode",
+            "no-unicode-given-up",
+        ],
     )
     def test_whatever_it_raises_is_its_own_failure(self, rig: Rig, program: Program, body: str) -> None:
         raises, goes_on = add(rig, "raises", "--retries", "0"), add(rig, "goes-on")
         program.run(
             f"""
 import asyncio
-@handler("raises")
 {body}
+handler("raises")(raises)
 @handler("goes-on")
 def goes_on(context):
     return 1
@@ -261,11 +281,13 @@ process_queue()
         assert rig.outcomes(raises) == [("exited", 1)]
         assert (rig.state(raises), rig.state(goes_on)) == ("dead", "succeeded")
 
-    @pytest.mark.parametrize("result", ["float('nan')", "{(1, 2): 3}", "endless"])
+    @pytest.mark.parametrize("result", ["float('nan')", "{(1, 2): 3}", "endless", "object()", "never_awaited()"])
     def test_a_result_that_is_nothing_for_json_ends_it_for_good(self, rig: Rig, program: Program, result: str) -> None:
         job = add(rig, "odd")
         program.run(
             f"""
+            async def never_awaited():
+                raise AssertionError
             endless = []
             endless.append(endless)
             @handler("odd")
@@ -384,6 +406,32 @@ class TestStopping:
         program.stay(works_until_stopped())
         at_it(rig, job)
         assert rig.job(job).attempt == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def tidy(context):\n    context.progress('at it')\n    while not context.stopped:\n        time.sleep(0.01)",
+        "async def tidy(context):\n    context.progress('at it')\n    try:\n        await anyio.sleep_forever()\n"
+        "    except anyio.get_cancelled_exc_class():\n        pass",
+    ],
+    ids=["plain", "co"],
+)
+@pytest.mark.parametrize("how", ["cancelled", "timed_out", "interrupted"])
+def test_one_that_has_seen_that_it_is_to_stop_and_returns_has_stopped(
+    rig: Rig, program: Program, body: str, how: str
+) -> None:
+    limit = ", timeout=0.5" if how == "timed_out" else ""
+    process = program.stay(f"@handler('tidy'{limit})\n{body}\n")
+    job = add(rig, "tidy", "--retries", "0")
+    at_it(rig, job)
+    if how == "cancelled":
+        rig.runq("cancel", str(job))
+    elif how == "interrupted":
+        rig.runq("work", "--stop", "--now")
+        process.left()
+    rig.reaches(job, {"cancelled": "cancelled", "timed_out": "dead", "interrupted": "available"}[how])
+    assert rig.outcomes(job) == [(how, None)]
 
 
 def test_heartbeats_keep_it_alive_beyond_what_it_may_be_silent(rig: Rig, program: Program) -> None:
@@ -523,6 +571,36 @@ class TestAsking:
         )
         assert out.split() == ["arguments"] * 4 + ["0"]
 
+    def test_a_generator_is_no_handler(self, program: Program) -> None:
+        out = program.run(
+            """
+            from queue_core import QueueError
+            try:
+                @handler("many")
+                def many(context):
+                    yield 1
+            except QueueError as error:
+                print(error)
+            """
+        )
+        assert out.startswith("the handler many is a generator")
+
+    def test_declaring_opens_nothing_and_outlives_a_reset(self, program: Program) -> None:
+        out = program.run(
+            """
+            import queue_core.api as api
+            @handler("again")
+            def again(context):
+                return "here"
+            assert api._queue is None
+            api.reset()
+            job = enqueue(handler="again").id
+            process_queue()
+            print(get_queue().result(job))
+            """
+        )
+        assert out == "here\n"
+
     def test_a_name_is_taken_once(self, program: Program) -> None:
         out = program.run(
             """
@@ -581,3 +659,10 @@ def greet(context, name):
         done = rig.runq("work", "--until-empty", "--app", where, code=2)
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+    def test_a_program_that_is_not_there_is_told_where_it_was_looked_for(self, rig: Rig) -> None:
+        refused = rig.runq("work", "--app", "no_such_module:queue", code=2).stderr
+        assert f"from {rig.folder} or the packages of {sys.prefix}" in refused
+        assert "run it in the program's folder" in refused
+        (rig.folder / "app_jobs.py").write_text("import no_such_package")
+        assert "run it in" not in rig.runq("work", "--app", "app_jobs:queue", code=2).stderr

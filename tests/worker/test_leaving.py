@@ -97,10 +97,83 @@ def test_process_queue_says_what_remains(rig: Rig) -> None:
     rig.sh("true", "--after", str(failing))
     rig.sh("true", "--delay", "60")
     said = json.loads(rig.drain("--json").stdout)
-    assert said == {"ended": {"succeeded": 1, "scheduled": 1}, "remaining": {"scheduled": 2, "blocked": 1}, "dead": 0}
+    assert said == {
+        "ended": {"succeeded": 1},
+        "retried": 1,
+        "put_back": 0,
+        "lost": 0,
+        "remaining": {"scheduled": 2, "blocked": 1},
+        "dead": 0,
+    }
     words = rig.drain().stderr
     assert "2 scheduled" in words and "1 blocked" in words
     nothing_is_left(rig)
+
+
+def test_process_queue_counts_attempts_that_are_tried_again_apart_from_ends(rig: Rig) -> None:
+    rig.sh("true")
+    rig.sh("exit 1", "--backoff-base", "60")
+    rig.sh("exit 1", "--retries", "0")
+    words = rig.drain().stderr
+    assert words.startswith("Done: 1 succeeded, 1 dead; 1 failed attempt is tried again later. Remaining: 1 scheduled.")
+
+
+@pytest.mark.parametrize(
+    ("cause", "line"),
+    [
+        ("paused", "2 jobs wait in the paused queue default: `runq resume default`."),
+        ("handler", "Jobs wait for the handler transcribe, which no worker has: `runq work --app MODULE:QUEUE`."),
+        ("lock", "Jobs wait for the lock gpu, which others hold."),
+        ("place", "The queue default has no free place: 1 of 1 are taken."),
+    ],
+)
+def test_process_queue_says_why_nothing_could_run(rig: Rig, cause: str, line: str) -> None:
+    if cause in ("lock", "place"):
+        gate = rig.gate()
+        first = rig.sh(gate.wait, "--lock", "gpu")
+        rig.worker(RUNQ_PARALLELISM="1" if cause == "place" else "4")
+        rig.pid_of(first)
+    if cause == "paused":
+        rig.runq("pause", "default")
+    for _ in range(2):
+        if cause == "handler":
+            rig.runq("add", "--handler", "transcribe")
+        else:
+            rig.sh("true", *(("--lock", "gpu") if cause == "lock" else ()))
+    words = rig.drain().stderr
+    assert words.startswith("Done: nothing could run. Remaining: 2 available")
+    assert line in words.splitlines()
+
+
+def test_process_queue_with_nothing_to_do_says_so(rig: Rig) -> None:
+    assert rig.drain().stderr == "Done: nothing. Remaining: nothing.\n"
+    rig.sh("true", "--delay", "60")
+    assert rig.drain().stderr.startswith("Done: nothing was due. Remaining: 1 scheduled.")
+
+
+def test_an_interrupt_is_answered_with_what_it_waits_for(rig: Rig) -> None:
+    job = rig.sh("exec sleep 60")
+    worker = rig.worker()
+    rig.pid_of(job)
+    worker.signal(signal.SIGINT)
+    assert worker.popen.stderr is not None
+    said = worker.popen.stderr.readline()
+    assert said == "Finishing 1 running command; Ctrl-C again ends it and puts its job back.\n"
+    worker.signal(signal.SIGINT)
+    said = worker.left()[2]
+    assert said.startswith("Ending 1 running command and putting its job back.\nDone: nothing. Put back: 1.")
+
+
+def test_work_stop_says_what_it_waits_for(rig: Rig) -> None:
+    gate = rig.gate()
+    job = rig.sh(gate.wait)
+    rig.worker()
+    rig.pid_of(job)
+    stopping = rig.start("work", "--stop")
+    assert stopping.popen.stderr is not None
+    assert stopping.popen.stderr.readline() == "Waiting for 1 worker (1 command runs; --now ends it) ...\n"
+    gate.open()
+    assert stopping.left() == (0, "", "1 worker has left.\n")
 
 
 def test_process_queue_runs_what_its_commands_add(rig: Rig) -> None:

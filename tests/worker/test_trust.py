@@ -117,3 +117,36 @@ def test_claims_from_before_the_host_was_renamed_are_found(rig: Rig) -> None:
     )
     rig.drain()
     assert rig.job(job).attempts[0].outcome == "lost"
+
+
+def test_one_approval_is_no_approval_of_what_the_agent_has_run_again(rig: Rig) -> None:
+    rules(rig, '[[allow]]\nargv = ["false"]\n')
+    hidden = '["sh", "-c", "echo ran >> hidden"]'
+    job = rig.add("--retries", "0", "--on-dead", hidden, "--", "false", env=AGENT)
+    assert rig.state(job) == "held"
+    rig.runq("approve", str(job))
+    rig.drain()
+    assert rig.lines("hidden") == ["ran"]
+    rig.runq("dead", "retry", str(job), env=AGENT)
+    rig.drain()
+    assert rig.lines("hidden") == ["ran"]
+    assert [one.state for one in (rig.job(job), rig.job(job + 2))] == ["dead", "held"]
+
+
+def test_a_persons_replay_of_what_was_approved_is_approved_still(rig: Rig) -> None:
+    job = rig.add("--retries", "0", "--", "sh", "-c", "echo ran >> hidden; false", env=AGENT)
+    rig.runq("approve", str(job))
+    rig.drain()
+    rig.runq("dead", "retry", str(job))
+    rig.drain()
+    assert rig.lines("hidden") == ["ran", "ran"]
+
+
+def test_what_an_approval_covers_is_shown_wherever_one_is_asked_for(rig: Rig) -> None:
+    rules(rig, '[[allow]]\nargv = ["true"]\n')
+    added = rig.runq("add", "--on-dead", '["sh", "-c", "rm x"]', "--", "true", env=AGENT)
+    assert "if it fails: sh -c 'rm x'" in added.stderr
+    listed = rig.runq("list", "--state", "held").stdout
+    assert "if it fails: sh -c 'rm x' (/" in listed
+    why = rig.status(1)["waiting_for"]
+    assert "what takes over if it fails, `sh -c rm x`: no rule covers" in why

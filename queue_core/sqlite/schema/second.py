@@ -78,14 +78,22 @@ CREATE TABLE schedules (
   job TEXT NOT NULL,                               -- what it queues, as the spool writes it
   created_at REAL NOT NULL,
   next_at REAL,                                    -- NULL: never again
+  decided_at REAL NOT NULL,                        -- when that was decided
+  caller TEXT NOT NULL,                            -- who added it
   last_at REAL,
   last_job INTEGER,
-  paused INTEGER NOT NULL DEFAULT 0,
+  paused INTEGER NOT NULL DEFAULT 0,               -- 1: by an agent or a hook, 2: by a person
   trouble TEXT,                                    -- why it could not queue its job when it was due
   retry_at REAL,                                   -- in trouble: not tried again before
   CHECK ((cron IS NULL) <> (every IS NULL))
 ) WITHOUT ROWID;
 CREATE INDEX schedules_due ON schedules (next_at) WHERE paused = 0 AND next_at IS NOT NULL;
+CREATE INDEX schedules_decided ON schedules (decided_at) WHERE paused = 0 AND next_at IS NOT NULL;
+
+-- Queues are paused by agents and hooks (1) or by persons (2), who alone may resume those. Whose the pauses of
+-- earlier versions were is not known: nobody but a person is to lift what a person may have wanted.
+UPDATE queues SET paused = 2 WHERE paused = 1;
+UPDATE meta SET value = 2 WHERE name = 'paused' AND value = 1;
 
 DROP INDEX queues_ready;
 CREATE INDEX queues_ready ON queues (turn)
@@ -94,11 +102,15 @@ CREATE INDEX queues_handled ON queues (turn)
   WHERE paused = 0 AND barred = 0 AND handled > 0 AND running < slots AND rests_until IS NULL;
 CREATE INDEX queues_resting ON queues (rests_until) WHERE rests_until IS NOT NULL;
 
+DROP INDEX jobs_parked;
+CREATE INDEX jobs_parked ON jobs (parked, queue, handler, priority, id) WHERE parked IS NOT NULL;
 DROP INDEX jobs_available;
 CREATE INDEX jobs_available ON jobs (queue, priority, id)
   WHERE state = 'available' AND parked IS NULL AND handler IS NULL;
 CREATE INDEX jobs_handled ON jobs (handler, queue, parked, priority, id)
   WHERE state = 'available' AND handler IS NOT NULL;
+CREATE INDEX jobs_handled_order ON jobs (queue, priority, id)
+  WHERE state = 'available' AND parked IS NULL AND handler IS NOT NULL;
 CREATE INDEX jobs_barriers ON jobs (queue, priority, id)
   WHERE state = 'available' AND parked IS NULL AND sequential = 1;
 CREATE INDEX jobs_successors ON jobs (escalated_from) WHERE escalated_from IS NOT NULL;
