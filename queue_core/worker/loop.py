@@ -166,12 +166,9 @@ class Worker:
 
     async def _settle_what_was_torn_off(self) -> None:
         """Functions that ended with the event loop around them: nobody else could tell how."""
-        ended = self._jobs.take_ended()
-        if ended:
-            try:
-                await self._in_store(self._settle_and_claim, ended, 0)
-            except QueueError as error:
-                log.warning("%d jobs count as lost: %s", len(ended), error)
+        lost = await settle_each(self.queue, self._jobs.take_ended(), self._report)
+        if lost:
+            log.warning("%d jobs count as lost: how they ended could not be recorded", len(lost))
 
     async def _deregister(self) -> None:
         try:
