@@ -153,6 +153,15 @@ def make_folder(path: str) -> str:
     return path
 
 
+def sync(path: str) -> None:
+    """Have a file, or a folder's list of names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def refuse_network_file_system(path: str) -> None:
     """SQLite's WAL needs shared memory, and flock its meaning: no network file system has both."""
     kind = file_system(path)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from queue_core.home import Home
-    from queue_core.jobs import Filter, Job
+    from queue_core.jobs import Filter, Job, QueueRow
     from queue_core.model import JobState
     from queue_core.outcomes import OutputFile
     from queue_core.settings import Settings
@@ -123,18 +123,17 @@ class Look:
         from queue_core import views
 
         queues = self.store.queues()
-        return views.status(queues, self.worker_view(), self._health(views.counts(queues)))
+        return views.status(queues, self.worker_view(), self._health(queues))
 
     def health_view(self) -> View:
         """How full the queue is, and everything else that a person should know."""
-        from queue_core import views
+        return self._health(self.store.queues())
 
-        return self._health(views.counts(self.store.queues()))
-
-    def _health(self, by_state: dict[str, int]) -> View:
+    def _health(self, queues: Sequence[QueueRow]) -> View:
         from queue_core import problems, views
 
-        found = problems.found(self, by_state)
+        by_state = views.counts(queues)
+        found = problems.found(self, queues, by_state)
         return views.health_of(by_state, capacity=self.settings.capacity, problems=found)
 
     def stats(self, *, since: float | str = "24h", queue: str | None = None) -> View:

@@ -11,12 +11,15 @@ from queue_core.views import pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queue_core.jobs import QueueRow
     from queue_core.look import Look
 
 FIXED_SQLITE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # each the first of its line without the WAL-reset bug
 
 
-def found(queue: Look, by_state: dict[str, int]) -> list[str]:
+def found(queue: Look, queues: Sequence[QueueRow], by_state: dict[str, int]) -> list[str]:
     """Everything worth a person's attention now; empty is good."""
     checks = (
         _full(queue, by_state),
@@ -26,7 +29,7 @@ def found(queue: Look, by_state: dict[str, int]) -> list[str]:
         _policy(queue),
         _spool(queue),
         _backups(queue),
-        _paused(queue),
+        _paused(queues),
         _unmanned(queue),
         _schedules(queue),
     )
@@ -75,8 +78,8 @@ def _spool(queue: Look) -> str | None:
     return f"{waiting} submissions wait in the spool for the database" if waiting else None
 
 
-def _paused(queue: Look) -> str | None:
-    waiting = {row.name: sum(row.counts[state] for state in WAITING) for row in queue.store.queues() if row.paused}
+def _paused(queues: Sequence[QueueRow]) -> str | None:
+    waiting = {row.name: sum(row.counts[state] for state in WAITING) for row in queues if row.paused}
     names = [name for name, count in waiting.items() if count]
     if not names:
         return None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from queue_core import backups
 from queue_core.errors import QueueError, StoreBusy, StoreError, StoreFull, UsageError
-from queue_core.home import make_folder
+from queue_core.home import make_folder, sync
 from queue_core.settings import MIB
 from queue_core.sqlite import backup as engine
 from queue_core.sqlite.backup import PART
@@ -237,7 +237,7 @@ def need_kept(home: Home) -> None:
         os.unlink(f"{home.restoring}/{KEPT}")
     except FileNotFoundError:
         return
-    engine.sync(home.restoring)
+    sync(home.restoring)
 
 
 def _kept_for_nothing(home: Home) -> str | None:

@@ -275,6 +275,13 @@ class Queue(Look):
         sweep(self.store, self.home, before=self.clock() - self.settings.keep_days * 86400)
         return gone
 
+    def settle_leftovers(self) -> None:
+        """Recover, unless nothing can be written now: looking is possible all the same, and somebody does it later."""
+        try:
+            self.recover()
+        except (StoreBusy, StoreFull):
+            pass
+
     def recover(self) -> Found:
         """Settle what a dead worker left behind, where it is certain how it ended."""
         from queue_core.recovery import recover

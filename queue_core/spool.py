@@ -11,7 +11,7 @@ import os
 
 from queue_core.errors import QueueError, StoreFull
 from queue_core.fastjson import dumps, loads
-from queue_core.home import make_folder
+from queue_core.home import make_folder, sync
 from queue_core.model import Admission, NewJob, Origin, Retry, Step
 from queue_core.shapes import is_list
 
@@ -111,18 +111,10 @@ def _write(home: Home, name: str, text: str) -> None:
             file.flush()
             os.fsync(descriptor)
         os.rename(part, f"{home.spool}/{name}.json")
-        _sync_folder(home.spool)
+        sync(home.spool)
     except OSError:
         remove(part)
         raise
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _give_up_ballast(home: Home) -> None:

@@ -6,7 +6,7 @@ import select
 import time
 
 from queue_core.changes import Bell
-from queue_core.errors import StoreBusy, StoreFull, UnknownJob
+from queue_core.errors import UnknownJob
 from queue_core.jobs import Filter
 from queue_core.model import ENDED, LIVE
 
@@ -24,15 +24,20 @@ GONE = "gone"  # the state of a job that was pruned while it was waited for
 
 def wait_for(queue: Queue, ids: Sequence[int], timeout: float | None) -> dict[int, str]:
     """Wait until these jobs (none named: all that wait or run now) have ended; how they stand then. UnknownJob."""
+    check_known(queue, ids)
+    waited = Waited(queue, ids or queue.ids(Filter(states=LIVE)))
+    wait(queue, waited, timeout, lambda _: None)
+    return waited.states
+
+
+def check_known(queue: Queue, ids: Sequence[int]) -> None:
+    """UnknownJob for the first of these that is none."""
     for begin in range(0, len(ids), CHUNK):
         asked = ids[begin : begin + CHUNK]
         known = queue.states_of(asked)
         unknown = [one for one in asked if one not in known]
         if unknown:
             raise UnknownJob(unknown[0])
-    waited = Waited(queue, ids or queue.ids(Filter(states=LIVE)))
-    wait(queue, waited, timeout, lambda _: None)
-    return waited.states
 
 
 class Waited:
@@ -83,7 +88,7 @@ def wait(queue: Queue, waited: Waited, timeout: float | None, show: Callable[[Vi
         while True:
             bell.clear()
             if time.monotonic() >= recover_at:
-                _settle_leftovers(queue)
+                queue.settle_leftovers()
                 recover_at = time.monotonic() + POLL
             for ended in waited.look():
                 show(waited.view(ended))
@@ -95,11 +100,3 @@ def wait(queue: Queue, waited: Waited, timeout: float | None, show: Callable[[Vi
             poll.poll(left * 1000)
     finally:
         bell.close()
-
-
-def _settle_leftovers(queue: Queue) -> None:
-    """What a dead worker left has ended, if its record says so; waiting goes on if that cannot be seen to now."""
-    try:
-        queue.recover()
-    except (StoreBusy, StoreFull):
-        pass

@@ -9,7 +9,7 @@ import time
 
 from queue_core import restoring, safekeeping, settings
 from queue_core.callers import caller_of
-from queue_core.cli.context import complain, on_terminal, report, write_json, write_lines
+from queue_core.cli.context import action_of, complain, on_terminal, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, duration, number_of, printable, size
 from queue_core.errors import QueueError, UsageError
@@ -50,9 +50,7 @@ VERBS = {
 def run_backup(given: Given) -> int:
     """`runq backup now|list|restore`."""
     actions = {"now": _now, "list": _list, "restore": _restore}
-    action = given.operands[0] if given.operands else "list"
-    if action not in actions:
-        raise UsageError(f"runq backup knows now, list and restore, not `{action}`; see `runq backup --help`")
+    action = action_of(given, "backup", actions)
     if len(given.operands) > (2 if action == "restore" else 1):
         raise UsageError(f"runq backup {action} does not know what to do with `{given.operands[-1]}`")
     for option, its_action in (("to", "now"), ("yes", "restore")):

@@ -6,9 +6,10 @@ import os
 import sys
 from contextlib import contextmanager
 
-from queue_core.callers import caller_of, origin_of, under_hook
+from queue_core.callers import under_hook
 from queue_core.cli.options import job_id
-from queue_core.errors import QueueError, StoreBusy, StoreFull, UsageError
+from queue_core.cli.text import printable
+from queue_core.errors import QueueError, StoreBusy, UsageError
 from queue_core.service import Queue
 
 TYPE_CHECKING = False
@@ -46,22 +47,24 @@ def _close(queue: Queue) -> None:
         pass  # whoever holds the lock has a connection as well, so this was not the last one
 
 
-def settle_leftovers(queue: Queue) -> None:
-    """Settle what a dead worker left behind before anything is shown."""
-    try:
-        queue.recover()
-    except (StoreBusy, StoreFull):
-        pass  # looking is possible even when nothing can be written; somebody settles it later
-
-
 def caller(queue: Queue) -> Caller:
     """Who asks, as the environment tells."""
-    return caller_of(os.environ, hook_verb=False, caller_of_job=queue.store.caller_of)
+    return queue.origin().caller
 
 
 def origin(queue: Queue) -> Origin:
     """Who asks, and from where."""
-    return origin_of(os.environ, caller(queue))
+    return queue.origin()
+
+
+def action_of(given: Given, verb: str, actions: Iterable[str]) -> str:
+    """The one of a verb's actions that is wanted, `list` if none is named. UsageError for any other."""
+    action = given.operands[0] if given.operands else "list"
+    if action not in actions:
+        *others, last = actions
+        known = f"{', '.join(others)} and {last}"
+        raise UsageError(f"runq {verb} knows {known}, not `{printable(action)}`; see `runq {verb} --help`")
+    return action
 
 
 def job_ids(given: Given, verb: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from queue_core.callers import under_hook
-from queue_core.cli.context import at_most_one, caller, complain, job_ids, known_queue, opened, report, settle_leftovers
+from queue_core.cli.context import at_most_one, caller, complain, job_ids, known_queue, opened, report
 from queue_core.cli.options import JSON, Given, Verb
 from queue_core.cli.text import columns, command_with_steps
 
@@ -69,7 +69,7 @@ def run_cancel(given: Given) -> int:
     """`runq cancel`: 1 if a job had ended in another way before."""
     ids = job_ids(given, "cancel")
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         before = dict(queue.cancel(ids))
         after = queue.states_of(ids)
     moved: Moved = [(one, after.get(one, state)) for one, state in before.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from queue_core.cli.context import (
+    action_of,
     complain,
     known_queue,
     mind_unknown_queue,
@@ -12,7 +13,6 @@ from queue_core.cli.context import (
     opened,
     origin,
     report,
-    settle_leftovers,
     write_json,
     write_lines,
 )
@@ -69,17 +69,14 @@ VERBS = {
 def run_dead(given: Given) -> int:
     """`runq dead list|retry|discard`."""
     actions = {"list": _list, "retry": _retry, "discard": _discard}
-    action = given.operands[0] if given.operands else "list"
-    if action not in actions:
-        raise UsageError(f"runq dead knows list, retry and discard, not `{action}`; see `runq dead --help`")
-    return actions[action](given)
+    return actions[action_of(given, "dead", actions)](given)
 
 
 def _list(given: Given) -> int:
     if len(given.operands) > 1 or given.get("all") or given.get("dry_run"):
         raise UsageError("runq dead list takes filters only; `runq status ID` shows one job")
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         mind_unknown_queue(queue, given.get("queue"))
         view = queue.list_view(_filter(given))
     if given.get("json"):
@@ -112,7 +109,7 @@ def _change(
 ) -> int:
     named = _named(given, verb)
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         known_queue(queue, given.get("queue"))
         ids, left_out = (named, 0) if named else queue.dead_letters(_filter(given), verb)
         dry = bool(given.get("dry_run"))

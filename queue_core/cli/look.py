@@ -9,7 +9,6 @@ from queue_core.cli.context import (
     mind_unknown_queue,
     on_terminal,
     opened,
-    settle_leftovers,
     write_json,
     write_lines,
 )
@@ -76,7 +75,7 @@ def run_status(given: Given) -> int:
     operand = at_most_one(given, "status")
     wanted = job_id(operand) if operand is not None else None
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         view = queue.status_view() if wanted is None else queue.job_view(wanted)
         pid = _pid(queue, view) if wanted is not None and on_terminal() else None
         missed = wanted is None and not view["worker"]["pids"] and _is_missed(queue, view)
@@ -114,7 +113,7 @@ def run_list(given: Given) -> int:
     """`runq list`."""
     wanted = _filter(given)
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         mind_unknown_queue(queue, wanted.queue)
         view = queue.list_view(wanted)
     if given.get("json"):
@@ -131,7 +130,7 @@ def run_list(given: Given) -> int:
 def run_health(given: Given) -> int:
     """`runq health`."""
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         view = queue.health_view()
     if given.get("json"):
         write_json(view)

@@ -7,7 +7,7 @@ import select
 import sys
 
 from queue_core.changes import Bell
-from queue_core.cli.context import complain, on_terminal, opened, settle_leftovers, write_json
+from queue_core.cli.context import complain, on_terminal, opened, write_json
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
 from queue_core.cli.reading import GrowingOutput
 from queue_core.errors import QueueError, UsageError
@@ -52,7 +52,7 @@ def run_output(given: Given) -> int:
     if given.get("follow") and given.get("json"):
         raise UsageError("--follow goes on while more comes, and --json is one document; give either")
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         shown = _Shown(queue, wanted, attempt)
         if given.get("follow"):
             _follow(queue, shown, tail)
@@ -179,7 +179,7 @@ def _follow_claim(queue: Queue, shown: _Shown, tail: int | None, bell: Bell) -> 
     while shown.running:
         sink.write(output.new())
         _pause(bell)
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         shown.look()
     if shown.attempt is not None:
         sink.write(output.rest(written=shown.attempt.output_bytes, cut=shown.attempt.cut_bytes))

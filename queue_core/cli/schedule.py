@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queue_core import views
 from queue_core.cli.add import JOB_OPTIONS, job_of
-from queue_core.cli.context import caller, on_terminal, opened, origin, report, write_json, write_lines
+from queue_core.cli.context import action_of, caller, on_terminal, opened, origin, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, command_of, printable
 from queue_core.errors import UsageError
@@ -56,13 +56,7 @@ VERBS = {
 def run_schedule(given: Given) -> int:
     """`runq schedule add|list|remove|pause|resume`."""
     actions = {"add": _add, "list": _list, "remove": _remove, "pause": _pause, "resume": _resume}
-    action = given.operands[0] if given.operands else "list"
-    if action not in actions:
-        raise UsageError(
-            f"runq schedule knows add, list, remove, pause and resume, not `{printable(action)}`;"
-            " see `runq schedule --help`"
-        )
-    return actions[action](given)
+    return actions[action_of(given, "schedule", actions)](given)
 
 
 def _add(given: Given) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from queue_core.cli.context import mind_unknown_queue, on_terminal, opened, settle_leftovers, write_json, write_lines
+from queue_core.cli.context import mind_unknown_queue, on_terminal, opened, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, duration, number_of, printable
 
@@ -38,7 +38,7 @@ VERBS = {
 def run_stats(given: Given) -> int:
     """`runq stats`."""
     with opened() as queue:
-        settle_leftovers(queue)
+        queue.settle_leftovers()
         mind_unknown_queue(queue, given.get("queue"))
         view = queue.stats(since=given.get("since", "24h"), queue=given.get("queue"))
     if given.get("json"):

@@ -8,10 +8,10 @@ from queue_core import views
 from queue_core.cli.context import complain, job_ids, on_terminal, opened, write_json
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, number_of
-from queue_core.errors import UnknownJob, UsageError
+from queue_core.errors import UsageError
 from queue_core.jobs import Filter
 from queue_core.model import LIVE
-from queue_core.waiting import CHUNK, Waited, wait
+from queue_core.waiting import CHUNK, Waited, check_known, wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ def _wanted(queue: Queue, given: Given) -> tuple[int, ...]:
             raise UsageError("give either ids or --all, not both")
         return tuple(queue.ids(Filter(states=LIVE)))
     wanted = job_ids(given, "wait")
-    known = queue.states_of(wanted)
-    for one in wanted:
-        if one not in known:
-            raise UnknownJob(one)
+    check_known(queue, wanted)
     return wanted
 
 

@@ -12,6 +12,7 @@ import stat
 import time
 
 from queue_core.errors import QueueError, StoreBusy, StoreError, StoreFull
+from queue_core.home import sync
 from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION, connect, uri
 from queue_core.sqlite.flock import locked
@@ -200,15 +201,6 @@ def remove(path: str) -> None:
             os.unlink(name)
         except FileNotFoundError:
             continue
-
-
-def sync(path: str) -> None:
-    """Have a file or a folder on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def check(path: str, *, thorough: bool = True) -> Checked:

@@ -40,15 +40,11 @@ _HANDLED_HEAD = (
     " AND state = 'available' ORDER BY priority, id LIMIT 1"
 )
 _FIRST_BARRIER = (
-    "SELECT id, locks, priority FROM jobs INDEXED BY jobs_barriers WHERE queue = ? AND state = 'available'"
+    f"{_HEAD_COLUMNS} INDEXED BY jobs_barriers WHERE queue = ? AND state = 'available'"
     " AND parked IS NULL AND sequential = 1 AND (handler IS NOT NULL OR ?) ORDER BY priority, id LIMIT 1"
 )
-_FIRST_COMMAND = (
-    "SELECT id, locks, priority FROM jobs INDEXED BY jobs_available WHERE queue = ? AND state = 'available'"
-    " AND parked IS NULL AND handler IS NULL ORDER BY priority, id LIMIT 1"
-)
 _FIRST_HANDLED = (
-    "SELECT id, locks, priority FROM jobs INDEXED BY jobs_handled_order WHERE queue = ?"
+    f"{_HEAD_COLUMNS} INDEXED BY jobs_handled_order WHERE queue = ?"
     " AND state = 'available' AND parked IS NULL AND handler IS NOT NULL ORDER BY priority, id LIMIT 1"
 )
 _RUNS_COMMANDS = "SELECT 1 FROM workers WHERE claiming = 1 AND keeper <> '' LIMIT 1"
@@ -197,7 +193,16 @@ def _head(tx: sqlite3.Connection, claimant: Claimant, queue: str) -> tuple[Any, 
     """The first job of the queue that this worker can run."""
     rows = [tx.execute(_HEAD, (queue,)).fetchone()] if claimant.commands else []
     rows += [tx.execute(_HANDLED_HEAD, (handler, queue)).fetchone() for handler in claimant.handlers]
-    return min((row for row in rows if row is not None), key=lambda row: (row[5], row[0]), default=None)
+    return _first(rows)
+
+
+def _first(rows: Sequence[tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
+    """The one of these heads that comes first in its queue."""
+    return min((row for row in rows if row is not None), key=_place, default=None)
+
+
+def _place(head: tuple[Any, ...]) -> tuple[int, int]:
+    return head[5], head[0]
 
 
 def _others_come_first(
@@ -210,22 +215,22 @@ def _others_come_first(
     commands = claimant.commands or tx.execute(_RUNS_COMMANDS).fetchone() is not None
     while True:
         first = _first_of_others(tx, queue, commands=commands, barriers_only=not sequential)
-        if first is None or (first[2], first[0]) >= place:
+        if first is None or _place(first) >= place:
             return False
-        if not _is_parked(tx, first[0], queue, loads(first[1]) if first[1] else []):
+        if not _is_parked(tx, first[0], queue, loads(first[2]) if first[2] else []):
             return True
 
 
 def _first_of_others(
     tx: sqlite3.Connection, queue: str, *, commands: bool, barriers_only: bool
-) -> tuple[int, str | None, int] | None:
+) -> tuple[Any, ...] | None:
     """The first job of the queue, of whatever kind, that another one may have to wait for."""
     rows = [tx.execute(_FIRST_BARRIER, (queue, commands)).fetchone()]
     if not barriers_only:
         rows.append(tx.execute(_FIRST_HANDLED, (queue,)).fetchone())
         if commands:
-            rows.append(tx.execute(_FIRST_COMMAND, (queue,)).fetchone())
-    return min((row for row in rows if row is not None), key=lambda row: (row[2], row[0]), default=None)
+            rows.append(tx.execute(_HEAD, (queue,)).fetchone())
+    return _first(rows)
 
 
 def _hold(tx: sqlite3.Connection, job_id: int, queue: str, lock_list: str | None, may_run: MayRun) -> bool:

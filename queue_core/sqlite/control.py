@@ -7,7 +7,7 @@ from queue_core.fastjson import loads
 from queue_core.lifecycle import entry_state, next_state
 from queue_core.model import WAITING
 from queue_core.sqlite import locks
-from queue_core.sqlite.reads import HAS_SUCCESSOR_IN
+from queue_core.sqlite.reads import has_successor_in
 from queue_core.sqlite.settle import forget_needs, next_end, tell_dependents
 
 TYPE_CHECKING = False
@@ -177,9 +177,10 @@ def _take_pins_off(tx: sqlite3.Connection, ids: Sequence[int]) -> None:
     tx.executemany("UPDATE jobs SET pinned = NULL, pinned_at = NULL WHERE id = ?", [(job_id,) for job_id in ids])
 
 
+_MADE_GOOD = has_successor_in("'succeeded'")
 _PRUNABLE = (
     "SELECT id, claim FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL AND finished_at < ?"
-    f" AND (state <> 'dead' OR {HAS_SUCCESSOR_IN} ('succeeded'))) AND pinned IS NULL AND NOT EXISTS (SELECT 1 FROM jobs"
+    f" AND (state <> 'dead' OR {_MADE_GOOD}) AND pinned IS NULL AND NOT EXISTS (SELECT 1 FROM jobs"
     " other WHERE other.id = jobs.escalated_from)"
     " AND NOT EXISTS (SELECT 1 FROM dependencies d INDEXED BY dependencies_open"
     " WHERE d.needs = jobs.id AND d.met = 0) ORDER BY finished_at LIMIT ?"

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 # A rest that is over; or it would last for more than a minute, since the clock was set back: a claim shortens it.
 _RESTED = f"(rests_until <= ? OR rests_until > ? + {WINDOW})"
-_HAS_HANDLED = (
-    "EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_handled WHERE jobs.queue = queues.name AND parked IS NULL"
-    " AND state = 'available' AND jobs.handler IN"
-)
+
+
+def _has_handled(handlers: tuple[str, ...]) -> str:
+    """A condition on queues: there is a job for one of these handlers, which are its parameters."""
+    return (
+        "EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_handled WHERE jobs.queue = queues.name AND parked IS NULL"
+        f" AND state = 'available' AND jobs.handler IN ({marks(handlers)}))"
+    )
 
 
 def claimable(now: float, handlers: tuple[str, ...] = (), *, commands: bool = True) -> Read[bool]:
@@ -51,7 +55,7 @@ def _rested_queues(now: float, handlers: tuple[str, ...], *, commands: bool) -> 
     """A queue in which something could be claimed now that its rest is over."""
     kinds = ["ready > 0"] if commands else []
     if handlers:
-        kinds.append(f"handled > 0 AND {_HAS_HANDLED} ({marks(handlers)}))")
+        kinds.append(f"handled > 0 AND {_has_handled(handlers)}")
     return (
         "SELECT 1 FROM queues INDEXED BY queues_resting WHERE rests_until IS NOT NULL"
         f" AND {_RESTED} AND paused = 0 AND barred = 0 AND running < slots"
@@ -77,7 +81,7 @@ def handled_queues(handlers: tuple[str, ...], limit: int, after: tuple[int, str]
     return (
         "SELECT turn, name, running, ready, handled FROM queues INDEXED BY queues_handled WHERE paused = 0"
         " AND barred = 0 AND handled > 0 AND running < slots AND rests_until IS NULL AND (turn, name) > (?, ?)"
-        f" AND {_HAS_HANDLED} ({marks(handlers)})) ORDER BY turn, name LIMIT ?",
+        f" AND {_has_handled(handlers)} ORDER BY turn, name LIMIT ?",
         (*after, *handlers, limit),
     )
 

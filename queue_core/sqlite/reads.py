@@ -64,13 +64,6 @@ WITH RECURSIVE
     SELECT (SELECT max(j.id) FROM jobs j WHERE j.escalated_from = later.id) FROM later WHERE later.id IS NOT NULL)
 SELECT id, state, argv, handler FROM jobs
 WHERE id IN (SELECT id FROM earlier UNION ALL SELECT id FROM later WHERE id IS NOT NULL) ORDER BY id"""
-# Whether a job was handed over to one in these states, directly or by way of others.
-HAS_SUCCESSOR_IN = """EXISTS (
-WITH RECURSIVE later (id, state) AS (
-  SELECT s.id, s.state FROM jobs s WHERE s.escalated_from = jobs.id
-  UNION ALL
-  SELECT s.id, s.state FROM later JOIN jobs s ON s.escalated_from = later.id)
-SELECT 1 FROM later WHERE later.state IN"""
 
 
 def run(connection: sqlite3.Connection, read: Read[T]) -> T:
@@ -181,12 +174,22 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
     for key, value in wanted.meta.items():
         narrow("EXISTS (SELECT 1 FROM json_each(jobs.meta) WHERE key = ? AND value = ?)", key, value)
     if wanted.no_successor_in:
-        narrow(f"NOT {HAS_SUCCESSOR_IN} ({marks(wanted.no_successor_in)}))", *wanted.no_successor_in)
+        narrow(f"NOT {has_successor_in(marks(wanted.no_successor_in))}", *wanted.no_successor_in)
     if wanted.older_than is not None:
         narrow("finished_at < ?", wanted.older_than)
     if wanted.since is not None:
         narrow("ended > ?", wanted.since)
     return conditions, parameters
+
+
+def has_successor_in(states: str) -> str:
+    """A condition on jobs: handed over to one in these states (SQL), directly or by way of others."""
+    return f"""EXISTS (
+WITH RECURSIVE later (id, state) AS (
+  SELECT s.id, s.state FROM jobs s WHERE s.escalated_from = jobs.id
+  UNION ALL
+  SELECT s.id, s.state FROM later JOIN jobs s ON s.escalated_from = later.id)
+SELECT 1 FROM later WHERE later.state IN ({states}))"""
 
 
 def marks(values: Iterable[object]) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 
-from queue_core.sqlite.backup import Numbers, patiently, remove, sync
+from queue_core.home import sync
+from queue_core.sqlite.backup import Numbers, patiently, remove
 from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.engine import connect, uri
 

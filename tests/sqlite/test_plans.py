@@ -20,7 +20,6 @@ PRIVATE = {
     "head": claim._HEAD,  # pyright: ignore[reportPrivateUsage]
     "handled head": claim._HANDLED_HEAD,  # pyright: ignore[reportPrivateUsage]
     "first barrier": claim._FIRST_BARRIER,  # pyright: ignore[reportPrivateUsage]
-    "first command": claim._FIRST_COMMAND,  # pyright: ignore[reportPrivateUsage]
     "first handled": claim._FIRST_HANDLED,  # pyright: ignore[reportPrivateUsage]
     "promote": claim._PROMOTE,  # pyright: ignore[reportPrivateUsage]
     "open dependents": settle._OPEN_DEPENDENTS,  # pyright: ignore[reportPrivateUsage]
@@ -35,7 +34,6 @@ INDEXES = {
     "head": ("jobs_available",),
     "handled head": ("jobs_handled",),
     "first barrier": ("jobs_barriers",),
-    "first command": ("jobs_available",),
     "first handled": ("jobs_handled_order",),
     "promote": ("jobs_scheduled",),
     "open dependents": ("dependencies_open",),
