@@ -73,6 +73,7 @@ class Session:
         try:
             if self._queue is None:
                 opened = Queue.open(self.environ, patience=PATIENCE, group_commit=True)
+                opened.confine(self.origin(None))
                 self._on_open(opened)
                 self._queue = opened
         finally:

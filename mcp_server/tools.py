@@ -172,9 +172,9 @@ class Tools:
         states = await self._wait_for(ctx, ids, min(timeout, LONGEST_WAIT))
         return await _on_thread(lambda: self._waited(ids, states))
 
-    def cancel(self, job_ids: Ids) -> View:
+    def cancel(self, ctx: Context[Any, Any], job_ids: Ids) -> View:
         """Cancel waiting jobs; stop running ones with all their processes."""
-        found = self._queue.cancel(job_ids)
+        found = self._queue.cancel(job_ids, self._session.origin(_client(ctx)))
         now = self._queue.states_of(job_ids)
         reply = replies.moved((job_id, now.get(job_id, before)) for job_id, before in found)
         if any(before in ENDED for _, before in found):
@@ -216,6 +216,7 @@ class Tools:
 
     def dead_letter_discard(
         self,
+        ctx: Context[Any, Any],
         job_ids: SomeIds = None,
         queue: str | None = None,
         program: str | None = None,
@@ -224,7 +225,9 @@ class Tools:
     ) -> View:
         """Give dead letters up, named or by a filter. What waits for them is cancelled."""
         ids, left_out = self._chosen("discard", job_ids, queue, program, older_than)
-        return (self._which(ids) if dry_run else replies.moved(self._queue.discard(ids))) | left_out
+        if dry_run:
+            return self._which(ids) | left_out
+        return replies.moved(self._queue.discard(ids, self._session.origin(_client(ctx)))) | left_out
 
     # steps
 
@@ -257,7 +260,7 @@ class Tools:
         while True:
             seen = self._session.changes
             await _on_thread(self._queue.recover)
-            page = await self._session.read(reads.jobs(wanted))
+            page = await self._session.read(reads.jobs(self._queue.within(wanted)))
             left = give_up - time.monotonic()
             if page.jobs or left <= 0:
                 jobs = [replies.summary(views.summary(job)) for job in page.jobs]
@@ -286,6 +289,7 @@ class Tools:
     async def _wait_for(self, ctx: Context[Any, Any], ids: Sequence[int], seconds: float) -> dict[int, str]:
         """Wait until all have ended; how far it is, is told as progress. UnknownJob for an id that is none."""
         give_up = time.monotonic() + seconds
+        await _on_thread(lambda: self._queue.refuse_others(ids))
         told = -1
         while True:
             seen = self._session.changes

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from queue_core.handlers import Stopped as Stopped
     from queue_core.jobs import Filter as Filter
     from queue_core.model import NewJob as NewJob
+    from queue_core.model import Origin as Origin
     from queue_core.service import Queue as Queue
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "Filter": "jobs",
     "GiveUp": "handlers",
     "NewJob": "model",
+    "Origin": "model",
     "Queue": "service",
     "QueueError": "errors",
     "Stopped": "handlers",
@@ -61,6 +63,7 @@ __all__ = [
     "Filter",
     "GiveUp",
     "NewJob",
+    "Origin",
     "Queue",
     "QueueError",
     "Stopped",

@@ -73,7 +73,7 @@ def _prepare_one(
         cwd=cwd,
         env=captured(environ, job.env, job.pass_env),
         retry=retry_of(job, settings),
-        timeout=job.timeout if job.timeout is not None else settings.timeout,
+        timeout=_time_limit(job, origin, settings),
         due_at=now + job.delay if job.delay is not None else job.at,
         on_dead=on_dead,
     )
@@ -106,6 +106,14 @@ def _prepare_for_handler(
         held=held,
         on_dead=on_dead,
     )
+
+
+def _time_limit(job: NewJob, origin: Origin, settings: Settings) -> float | None:
+    """How many seconds the command may run: an agent's never for ever."""
+    asked = job.timeout if job.timeout is not None else settings.timeout
+    if origin.caller != "agent":
+        return asked
+    return settings.agent_timeout if asked is None else min(asked, settings.agent_timeout)
 
 
 def retry_of(job: NewJob, settings: Settings) -> Retry:

@@ -40,6 +40,13 @@ def caller_of(environ: Mapping[str, str], *, hook_verb: bool, caller_of_job: Cal
 _LEAST_FIRST: tuple[Caller, ...] = ("agent", "hook", "person")
 
 
+def scope_of(origin: Origin, isolation: str) -> str | None:
+    """The project whose jobs alone this one may see and touch; None: all jobs. An agent without a project sees none."""
+    if isolation == "none" or origin.caller != "agent":
+        return None
+    return origin.project or ""
+
+
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19  # what the database can hold
 

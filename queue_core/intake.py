@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from queue_core import changes
+from queue_core.callers import scope_of
 from queue_core.errors import StoreFull
 from queue_core.health import refuse_overflow
 from queue_core.settings import MIB
@@ -27,7 +28,12 @@ def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admis
     """Store jobs, all or none; durable when it returns. QueueFull, StoreBusy, StoreFull leave nothing."""
     refuse_low_disk(home, chosen)
     receipts = inlet.enqueue(
-        admissions, now=now, capacity=chosen.capacity, parallelism=chosen.parallelism, quotas=chosen.quotas
+        admissions,
+        now=now,
+        capacity=chosen.capacity,
+        parallelism=chosen.parallelism,
+        quotas=chosen.quotas,
+        within=scope_of(admissions[0].origin, chosen.isolation) if admissions else None,
     )
     if not changes.ring(home, "work", "watch"):
         inlet.leave_tidy()

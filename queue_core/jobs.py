@@ -111,6 +111,7 @@ class Filter(Frozen):
     caller: str | None = None
     session: str | None = None
     project: str | None = None
+    within: str | None = None  # the project that everything has to belong to, whatever else is asked for
     program: str | None = None  # a path, or a program's bare name: its real one, or that of a link to it
     meta: Mapping[str, str] = {}
     older_than: float | None = None  # ended before this time
@@ -118,6 +119,32 @@ class Filter(Frozen):
     schedule: str | None = None  # the name of the one that queued it
     no_successor_in: tuple[str, ...] = ()  # leaves out what was handed over to a job in one of these states
     since: int | None = None
+    limit: int = 50
+
+
+class Deed(Frozen):
+    """One line of the audit trail: who did what, when (seconds since the epoch)."""
+
+    id: int
+    at: float
+    what: str
+    job: int | None
+    about: str | None  # a command as JSON, or the name of a queue, a schedule, a handler
+    caller: Caller
+    client: str | None
+    session: str | None
+    project: str | None
+
+
+class DeedFilter(Frozen):
+    """Which deeds are meant. Empty fields do not narrow; `since` is in seconds since the epoch."""
+
+    job: int | None = None
+    what: str | None = None
+    caller: str | None = None
+    project: str | None = None
+    session: str | None = None
+    since: float | None = None
     limit: int = 50
 
 

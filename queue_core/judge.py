@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from queue_core import rules
+from queue_core import repository, rules
 from queue_core.policy import Decision, Request, decide
 from queue_core.value import replace
 
@@ -21,7 +21,7 @@ class Judge:
 
     def __init__(self, home: Home, settings: Settings) -> None:
         self._rules, self._broken = rules.load_or_ask(home.rules_file)
-        self._agents = settings.agents
+        self._agents = settings.agents if self._broken is None else "ask"  # what it denies is not known
         self._roots = settings.roots
 
     def admission(self, admission: Admission) -> Decision:
@@ -35,8 +35,7 @@ class Judge:
             argv=job.argv,
             program=admission.program,
             cwd=os.path.realpath(admission.cwd),
-            env=job.env,
-            pass_env=job.pass_env,
+            env={name: admission.env.get(name, "") for name in (*job.env, *job.pass_env)},
             stdin=job.stdin is not None or job.stdin_path is not None,
             stdin_path=_real(job.stdin_path),
         )
@@ -66,7 +65,7 @@ class Judge:
             argv=it.argv,
             program=it.program,
             cwd=os.path.realpath(it.cwd),
-            pass_env=it.own_env,
+            env={name: it.env.get(name, "") for name in it.own_env},
             stdin=it.has_input or it.stdin_path is not None,
             stdin_path=_real(it.stdin_path),
         )
@@ -81,6 +80,9 @@ class Judge:
 
     def _decide(self, request: Request, project: str | None) -> Decision:
         roots = [os.path.realpath(os.path.expanduser(root)) for root in (*self._roots, *([project] if project else []))]
+        runs = repository.runs_programs(request.program, request.argv, request.cwd)
+        if runs is not None:
+            request = replace(request, repository_runs=runs)
         decision = decide(request, self._rules, roots=roots, agents=self._agents, resolve=rules.resolve)
         if decision.verdict == "ask" and self._broken:
             return Decision(verdict="ask", reason=f"the rules cannot be read: {self._broken}")

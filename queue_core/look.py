@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from queue_core.errors import QueueError, UnknownJob
+from queue_core.errors import NotAllowed, QueueError, UnknownJob
 from queue_core.value import replace
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from queue_core.home import Home
-    from queue_core.jobs import Filter, Job, QueueRow
+    from queue_core.jobs import DeedFilter, Filter, Job, QueueRow
     from queue_core.model import JobState
     from queue_core.outcomes import OutputFile
     from queue_core.settings import Settings
@@ -29,13 +29,29 @@ class Look:
     settings: Settings
     clock: Callable[[], float]
     host: str
+    scope: str | None  # the project whose jobs alone may be seen (see `callers.scope_of`); None: all
 
     def job(self, job_id: int) -> Job:
         """One job with its attempts; UnknownJob."""
         found = self.store.job(job_id)
-        if found is None:
+        if found is None or not self._may_see(found.project):
             raise UnknownJob(job_id)
         return found
+
+    def _may_see(self, project: str | None) -> bool:
+        return self.scope is None or project == self.scope
+
+    def refuse_others(self, ids: Sequence[int]) -> None:
+        """UnknownJob for the first of these that may not be seen here; ids that are none are for others to find."""
+        if self.scope is None:
+            return
+        for job_id, project in self.store.projects_of(ids).items():
+            if not self._may_see(project):
+                raise UnknownJob(job_id)
+
+    def within(self, wanted: Filter) -> Filter:
+        """The same, of the jobs alone that may be seen here."""
+        return wanted if self.scope is None else replace(wanted, within=self.scope)
 
     def job_view(self, job_id: int) -> View:
         """One job as everybody is shown it, with what it waits for in words."""
@@ -100,23 +116,39 @@ class Look:
         """Jobs as lines of a list, with the cursor for what ends later."""
         from queue_core import views
 
-        page = self.store.jobs(wanted)
+        page = self.store.jobs(self.within(wanted))
         return {"jobs": [views.summary(job) for job in page.jobs], "cursor": str(page.cursor)}
 
     def ids(self, wanted: Filter) -> list[int]:
         """The ids of all jobs that are meant, oldest first, whatever the filter's limit."""
-        return self.store.ids(wanted)
+        return self.store.ids(self.within(wanted))
 
     def dead_letters(self, wanted: Filter, what: Literal["retry", "discard"]) -> tuple[list[int], int]:
         """The ids that a bulk is for, and how many it leaves out because other jobs have taken them over."""
         from queue_core.escalation import TAKEN_OVER
 
-        ids = self.store.ids(replace(wanted, no_successor_in=TAKEN_OVER[what]))
-        return ids, len(self.store.ids(wanted)) - len(ids)
+        ids = self.ids(replace(wanted, no_successor_in=TAKEN_OVER[what]))
+        return ids, len(self.ids(wanted)) - len(ids)
 
     def states_of(self, ids: Sequence[int]) -> dict[int, JobState]:
         """The states of these jobs; ids that are none (or pruned) are left out."""
-        return self.store.states_of(ids)
+        states = self.store.states_of(ids)
+        if self.scope is None:
+            return states
+        projects = self.store.projects_of(ids)
+        return {job_id: state for job_id, state in states.items() if self._may_see(projects.get(job_id))}
+
+    def standings(self, ids: Sequence[int]) -> dict[int, JobState]:
+        """How they stand for those who wait for them: one that was handed over, as its successors do."""
+        self.refuse_others(ids)
+        return self.store.standings(ids)
+
+    def audit(self, wanted: DeedFilter) -> list[View]:
+        """Who did what, newest first."""
+        from queue_core import views
+
+        mine = wanted if self.scope is None else replace(wanted, project=self.scope)
+        return [views.deed(one) for one in self.store.deeds(mine)]
 
     def status_view(self) -> View:
         """Counts by state, the queues, the workers, the health."""
@@ -143,6 +175,8 @@ class Look:
         """
         from queue_core import figures
 
+        if self.scope is not None:
+            raise NotAllowed('figures are of all projects, and the user keeps them apart (isolation = "project")')
         now, chosen = self.clock(), self.settings
         begin = figures.beginning(since, now)
         found = self.store.figures(since=begin, until=now, queue=queue, most_timed=figures.MOST_TIMED)

@@ -112,6 +112,11 @@ class Origin(Frozen):
     project: str | None = None
     client: str | None = None
 
+    @property
+    def will(self) -> Literal["person", "automatic"]:
+        """Whose will it is: a person's counts for more than an agent's or a hook's, which come and go."""
+        return "person" if self.caller == "person" else "automatic"
+
 
 class Admission(Frozen):
     """A job that passed every check, as the store takes it in: all choices made, all paths real."""

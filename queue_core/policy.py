@@ -51,10 +51,12 @@ class Rule(Frozen):
 
     argv: tuple[str, ...]
     program: str | None = None  # the real path that argv[0] must resolve to
+    cwd: str | None = None  # the one folder (a real path) that it holds for; None: wherever agents may work
     deny: bool = False
     reason: str | None = None
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()  # variables that may be set: NAME to whatever, NAME=VALUE to just that
     stdin: bool = False
+    trust_repository: bool = False  # whatever the repository's own configuration makes the program run
 
     @property
     def wildcard(self) -> bool:
@@ -69,10 +71,12 @@ class Request(Frozen):
     argv: tuple[str, ...]
     program: str
     cwd: str
-    env: Mapping[str, str] = {}
-    pass_env: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}  # what is asked for with it, and what is passed on to it by name
     stdin: bool = False
     stdin_path: str | None = None  # the real path of the file that it reads, if it is one
+    repository_runs: str | None = None  # what in the repository's own configuration names programs to run
+
+    _secret = frozenset({"env"})
 
 
 class Decision(Frozen):
@@ -125,13 +129,19 @@ def _not_covered(rule: Rule, request: Request) -> str | None:
     """What a rule that fits the argv does not cover of the rest, in words."""
     if rule.wildcard and (reason := too_open(rule, request)):
         return reason
-    for name in (*request.env, *request.pass_env):
-        if name not in rule.env:
+    for name, value in request.env.items():
+        if name not in rule.env and f"{name}={value}" not in rule.env:
             shown = name.encode("utf-8", "replace").decode()  # the reason is stored as text
-            return f"the rule does not let the variable {shown} be set"
+            return f"the rule does not let the variable {shown} be set" + _to_that(name, rule)
+    if request.repository_runs is not None and not rule.trust_repository:
+        return f"the repository's own configuration runs programs ({request.repository_runs})"
     if request.stdin and not rule.stdin:
         return "the rule does not let input be given"
     return None
+
+
+def _to_that(name: str, rule: Rule) -> str:
+    return " to that value" if any(one.startswith(name + "=") for one in rule.env) else ""
 
 
 def too_open(rule: Rule, request: Request) -> str | None:
@@ -175,6 +185,8 @@ def matches(rule: Rule, request: Request, roots: Sequence[str], resolve: Callabl
     """Whether the rule's pattern fits the program and the whole argv."""
     wanted = rule.program or resolve(rule.argv[0])
     if wanted is None or os.path.realpath(wanted) != request.program:
+        return False
+    if rule.cwd is not None and os.path.realpath(rule.cwd) != request.cwd:
         return False
     if os.path.basename(rule.argv[0]) != os.path.basename(request.argv[0]):
         return False  # a program of many names (busybox) is a different one by each

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping
     from typing import Any, Literal
 
-    from queue_core.model import Caller
+    from queue_core.model import Caller, Origin
     from queue_core.safekeeping import Listed
 
 PATIENCE = 10.0  # seconds
@@ -142,7 +142,7 @@ def _is_missing(home: Home) -> bool:
 def restore_backup(
     home: Home,
     chosen: Listed,
-    caller: Caller,
+    by: Origin,
     *,
     clock: Callable[[], float],
     chance: Callable[[], float],
@@ -154,7 +154,7 @@ def restore_backup(
     kept, if there is no room, if the backup is no whole queue. `clock` gives seconds since the epoch;
     `chance` is for the retries of what ran when the backup was taken.
     """
-    refuse_others(caller)
+    refuse_others(by.caller)
     with safekeeping.sole(home), locked(home.write_lock, PATIENCE), _cleared_away(home.restoring):
         # Under the lock, so that no worker comes up meanwhile: it has to register first.
         newest_claims = _refuse_while_busy(home)
@@ -166,6 +166,7 @@ def restore_backup(
             _count_on(staging, kept.numbers, newest_claims)
             _settle_what_ran(staging, home, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
             _raise_claims(staging, newest_claims)
+            _note(staging, chosen.backup.name, by, now)
             safekeeping.need_kept(home)
             if kept.condition == "sound":
                 restore.overwrite(home, staging.database)
@@ -312,6 +313,14 @@ def _settle_what_ran(staging: Home, home: Home, **how: Any) -> None:
         found = recovery.recover(store, home, **how)
         if found.adoptable or found.alone:
             raise QueueError(_RUNNING.format("commands still run", "them"))
+    finally:
+        store.close()
+
+
+def _note(staging: Home, name: str, by: Origin, now: float) -> None:
+    store = SqliteStore(staging)
+    try:
+        store.note("restored", by=by, now=now, about=name)
     finally:
         store.close()
 

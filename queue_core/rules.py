@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FIXED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_KEYS = {"argv", "program", "reason", "env", "stdin"}
+_KEYS = {"argv", "program", "cwd", "reason", "env", "stdin", "trust_repository"}
 
 
 def load(path: str) -> tuple[Rule, ...]:
@@ -54,24 +54,28 @@ def _rule(entry: Any, deny: bool, where: str) -> Rule:
     return Rule(
         argv=tuple(argv),
         program=entry.get("program"),
+        cwd=entry.get("cwd"),
         deny=deny,
         reason=entry.get("reason"),
         env=tuple(entry.get("env", ())),
         stdin=entry.get("stdin", False),
+        trust_repository=entry.get("trust_repository", False),
     )
 
 
 def _check_rest(entry: dict[str, Any], where: str) -> None:
     """What goes with a pattern: a value of another kind must not widen the rule unnoticed."""
     if not is_texts(entry.get("env", [])):
-        raise SettingsError(f'{where}: env is a list of texts such as ["CI"]')
-    if not isinstance(entry.get("stdin", False), bool):
-        raise SettingsError(f"{where}: stdin is true or false")
+        raise SettingsError(f'{where}: env is a list of texts such as ["CI", "MODE=fast"]')
+    for key in ("stdin", "trust_repository"):
+        if not isinstance(entry.get(key, False), bool):
+            raise SettingsError(f"{where}: {key} is true or false")
     if not isinstance(entry.get("reason", ""), str):
         raise SettingsError(f"{where}: reason is a text")
-    program: Any = entry.get("program", "/")
-    if not isinstance(program, str) or not program.startswith("/"):
-        raise SettingsError(f"{where}: program is the full path of argv's first word")
+    for key, meaning in (("program", "the full path of argv's first word"), ("cwd", "the full path of a folder")):
+        path: Any = entry.get(key, "/")
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise SettingsError(f"{where}: {key} is {meaning}")
 
 
 def check_pattern(argv: Sequence[str], where: str) -> None:
@@ -122,12 +126,15 @@ def _to_toml(rule: Rule) -> str:
     lines = [f"\n[[{'deny' if rule.deny else 'allow'}]]", f"argv = {_toml_list(rule.argv)}"]
     if rule.program:
         lines.append(f"program = {_toml_text(rule.program)}")
+    if rule.cwd:
+        lines.append(f"cwd = {_toml_text(rule.cwd)}")
     if rule.reason:
         lines.append(f"reason = {_toml_text(rule.reason)}")
     if rule.env:
         lines.append(f"env = {_toml_list(rule.env)}")
-    if rule.stdin:
-        lines.append("stdin = true")
+    for key in ("stdin", "trust_repository"):
+        if getattr(rule, key):
+            lines.append(f"{key} = true")
     return "\n".join(lines) + "\n"
 
 

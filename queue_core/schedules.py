@@ -120,7 +120,7 @@ class Schedules:
             raise UsageError(f"the cron line `{row.cron}` never fires: no day is what all its fields ask for")
         row = _with(row, next_at=next_at, job=dumps(spool.to_dict(self._prepared(name, job, origin, now))))
         most = MOST_OF_AGENTS if origin.caller == "agent" else None
-        if not self._queue.store.add_schedule(row, replacing=before, most=most):
+        if not self._queue.store.add_schedule(row, by=origin, replacing=before, most=most):
             raise _changed_meanwhile([name])
         changes.ring(self._queue.home, "work", "watch")
         return row
@@ -170,27 +170,27 @@ class Schedules:
         """All schedules, by name."""
         return self._queue.store.schedules()
 
-    def remove(self, *names: str, caller: Caller | None = None) -> None:
+    def remove(self, *names: str, by: Origin | None = None) -> None:
         """Forget schedules, all or none of these; jobs that they have queued stay. UnknownSchedule, NotAllowed.
 
-        `caller` says who asks; if it is not given, this process's environment tells.
+        `by` says who asks; if it is not given, this process's environment tells.
         """
-        rows = self._named(names, caller or self._queue.origin().caller, "remove")
-        if not self._queue.store.remove_schedules(rows):
+        by = by or self._queue.origin()
+        rows = self._named(names, by.caller, "remove")
+        if not self._queue.store.remove_schedules(rows, by=by, now=self._queue.clock()):
             raise _changed_meanwhile(names)
         changes.ring(self._queue.home, "work", "watch")
 
-    def pause(self, *names: str, paused: bool = True, caller: Caller | None = None) -> list[ScheduleRow]:
-        """Let schedules rest, or go on, all or none of these; as they are now. `caller` as for `remove`.
+    def pause(self, *names: str, paused: bool = True, by: Origin | None = None) -> list[ScheduleRow]:
+        """Let schedules rest, or go on, all or none of these; as they are now. `by` as for `remove`.
 
         What was due while they rested counts for nothing. What a person has paused, a person alone resumes.
         """
-        caller, now = caller or self._queue.origin().caller, self._queue.clock()
-        rows = self._named(names, caller, "pause" if paused else "resume")
+        by, now = by or self._queue.origin(), self._queue.clock()
+        rows = self._named(names, by.caller, "pause" if paused else "resume")
         if not paused:
             rows = [_with(row, next_at=following(row, now), decided_at=now) for row in rows]
-        by = "person" if caller == "person" else "automatic"
-        changed = self._queue.store.pause_schedules(rows, paused=paused, by=by)
+        changed = self._queue.store.pause_schedules(rows, paused=paused, by=by, now=now)
         if changed is None:
             raise _changed_meanwhile(names)
         changes.ring(self._queue.home, "work", "watch")

@@ -10,7 +10,8 @@ import os
 import time
 
 from queue_core import changes, intake, settings
-from queue_core.errors import NotAllowed, QueueError, QueueFull, StoreBusy, StoreError, StoreFull
+from queue_core.errors import Denied, NotAllowed, QueueError, QueueFull, StoreBusy, StoreError, StoreFull
+from queue_core.fastjson import dumps
 from queue_core.home import locate
 from queue_core.look import Look
 from queue_core.sqlite.store import SqliteStore
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from queue_core.handlers import Function, Handler, P, T
     from queue_core.home import Home
     from queue_core.model import Admission, Caller, JobState, NewJob, Origin, Receipt
+    from queue_core.policy import Rule
     from queue_core.recovery import Found
     from queue_core.schedules import Schedules
     from queue_core.settings import Settings
@@ -51,6 +53,7 @@ class Queue(Look):
         self.chance = chance or _chance
         self.host = os.uname().nodename
         self.handlers: dict[str, Handler] = {}
+        self.scope: str | None = None
         self.closed = False
 
     @classmethod
@@ -70,7 +73,16 @@ class Queue(Look):
         home = locate(environ)
         chosen = settings.load(home, environ, **flags)
         store = SqliteStore(home, patience=patience, group_commit=group_commit)
-        return cls(store, home, chosen, environ)
+        queue = cls(store, home, chosen, environ)
+        if chosen.isolation != "none":
+            queue.confine(queue.origin())
+        return queue
+
+    def confine(self, origin: Origin) -> None:
+        """From now on show and change only what this one may see, where the user keeps projects apart."""
+        from queue_core import callers
+
+        self.scope = callers.scope_of(origin, self.settings.isolation)
 
     def close(self) -> None:
         """Let go of the store; nothing is pending."""
@@ -133,22 +145,32 @@ class Queue(Look):
         """Store jobs, all or none; durable when it returns. InvalidJob, Denied or QueueFull leave nothing."""
         if origin.caller == "agent":
             intake.refuse_when_full(self.store.waiting(), jobs, self.settings)
-        return self.admit(self._prepared(jobs, origin, folder, environ))
+        return self.admit(self.prepared(jobs, origin, folder=folder, environ=environ))
 
-    def _prepared(
-        self, jobs: Sequence[NewJob], origin: Origin, folder: str | None, environ: Mapping[str, str] | None
+    def prepared(
+        self,
+        jobs: Sequence[NewJob],
+        origin: Origin,
+        *,
+        folder: str | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> list[Admission]:
+        """Jobs as they would be stored, with what the rules say of them; nothing is. InvalidJob, Denied."""
         from queue_core.admission import prepare
 
-        return prepare(
-            jobs,
-            origin,
-            settings=self.settings,
-            home=self.home,
-            environ=self.environ if environ is None else environ,
-            folder=folder or os.getcwd(),
-            now=self.clock(),
-        )
+        try:
+            return prepare(
+                jobs,
+                origin,
+                settings=self.settings,
+                home=self.home,
+                environ=self.environ if environ is None else environ,
+                folder=folder or os.getcwd(),
+                now=self.clock(),
+            )
+        except Denied as refused:
+            self.store.note("denied", by=origin, now=self.clock(), about=str(refused))
+            raise
 
     def admit(self, admissions: Sequence[Admission]) -> list[Receipt]:
         """Store jobs that have been prepared already, all or none; durable when it returns."""
@@ -158,7 +180,7 @@ class Queue(Look):
         """Leave jobs in the spool, durably, for when the store takes writes again; QueueError says why not."""
         from queue_core import spool
 
-        spool.leave(self.home, self._prepared(jobs, origin, None, None), now=self.clock())
+        spool.leave(self.home, self.prepared(jobs, origin), now=self.clock())
 
     def ingest_spool(self) -> int:
         """Take in what hooks had to leave in the spool; how many jobs that were. Each is taken in once."""
@@ -198,13 +220,16 @@ class Queue(Look):
 
         return Schedules(self)
 
-    def cancel(self, ids: Sequence[int]) -> Moved:
+    # `by` says who asks; if it is not given, this process's environment tells.
+
+    def cancel(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
         """Cancel waiting jobs, stop running ones with all their processes; the state each was found in.
 
         A running job is marked, and its end is begun at once where its keeper can be reached; the
         state follows when it has ended.
         """
-        found = self.store.cancel(ids, now=self.clock())
+        self.refuse_others(ids)
+        found = self.store.cancel(ids, by=by or self.origin(), now=self.clock())
         running = [job_id for job_id, state in found if state == "running"]
         if running:
             from queue_core.stopping import stop_claims
@@ -213,55 +238,74 @@ class Queue(Look):
         changes.ring(self.home, "work", "watch")
         return found
 
-    def approve(self, ids: Sequence[int], caller: Caller) -> Moved:
+    def approve(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
         """Let held jobs run: a person's alone."""
-        _persons_alone(caller, "approve jobs")
-        return self._changed(self.store.approve(ids, now=self.clock()))
+        by = by or self.origin()
+        refuse_others_than_persons(by.caller, "approve jobs")
+        return self._changed(self.store.approve(ids, by=by, now=self.clock()))
 
-    def reject(self, ids: Sequence[int], caller: Caller) -> Moved:
+    def reject(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
         """Refuse held jobs: a person's alone."""
-        _persons_alone(caller, "reject jobs")
-        return self._changed(self.store.reject(ids, now=self.clock()))
+        by = by or self.origin()
+        refuse_others_than_persons(by.caller, "reject jobs")
+        return self._changed(self.store.reject(ids, by=by, now=self.clock()))
 
-    def replay(self, ids: Sequence[int], origin: Origin) -> Moved:
+    def allow(self, rule: Rule, by: Origin | None = None) -> bool:
+        """Write a rule into the user's file, unless it stands there: a person's alone. Whether it is new."""
+        from queue_core import rules
+
+        by = by or self.origin()
+        refuse_others_than_persons(by.caller, "change the rules")
+        if rule in rules.load(self.home.rules_file):
+            return False
+        rules.append(self.home.rules_file, rule)
+        self.store.note("allowed", by=by, now=self.clock(), about=dumps(rule.argv))
+        return True
+
+    def replay(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
         """Run ended jobs again with a fresh allowance; an agent's wish goes through policy again."""
+        by = by or self.origin()
+        self.refuse_others(ids)
         held: dict[int, str] = {}
-        if origin.caller == "agent":
+        if by.caller == "agent":
             from queue_core.judge import Judge
 
             judge = Judge(self.home, self.settings)
-            held = {job_id: reason for job_id in ids if (reason := judge.job(self.job(job_id), project=origin.project))}
-        return self._changed(self.store.replay(ids, held=held, now=self.clock(), approved=origin.caller != "agent"))
+            held = {job_id: reason for job_id in ids if (reason := judge.job(self.job(job_id), project=by.project))}
+        return self._changed(self.store.replay(ids, held=held, by=by, now=self.clock()))
 
-    def discard(self, ids: Sequence[int]) -> Moved:
+    def discard(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
         """Give dead letters up; what waited for them is cancelled."""
-        return self._changed(self.store.discard(ids, now=self.clock()))
+        self.refuse_others(ids)
+        return self._changed(self.store.discard(ids, by=by or self.origin(), now=self.clock()))
 
-    def pin(self, ids: Sequence[int], *, pinned: bool, automatic: bool = False) -> tuple[Moved, list[int]]:
+    def pin(self, ids: Sequence[int], *, pinned: bool, by: Origin | None = None) -> tuple[Moved, list[int]]:
         """Spare jobs from pruning, or no longer; and the jobs whose automatic pins gave way (see `pin_cap`).
 
-        `automatic`: no person asks. Such pins come and go, and leave a person's as they are (NotAllowed).
+        An agent's and a hook's pins are automatic: they come and go, and leave a person's as they are (NotAllowed).
         """
-        by = "automatic" if automatic else "person"
+        by = by or self.origin()
+        self.refuse_others(ids)
         if not pinned:
-            return self._changed(self.store.unpin(ids, by=by)), []
+            return self._changed(self.store.unpin(ids, by=by, now=self.clock())), []
         cap = self.settings.pin_cap
-        if automatic and len(ids) > cap:
+        if by.will == "automatic" and len(ids) > cap:
             raise NotAllowed(f"agents and hooks may pin {cap} jobs at a time (`pin_cap`), not {len(ids)}; pin fewer")
         moved, gave_way = self.store.pin(ids, by=by, cap=cap, now=self.clock())
         return self._changed(moved), gave_way
 
-    def pause(self, queue: str | None, *, paused: bool, caller: Caller | None = None) -> list[str]:
+    def pause(self, queue: str | None, *, paused: bool, by: Origin | None = None) -> list[str]:
         """Hand out nothing of a queue (or of all) until it is resumed; the queues that it concerned.
 
-        What a person has paused, a person alone resumes (NotAllowed). `caller`: as the environment tells, if not given.
+        What a person has paused, a person alone resumes (NotAllowed).
         """
         from queue_core.admission import check_queue
 
         if queue is not None:
             check_queue(queue)
-        by = "person" if (caller or self.origin().caller) == "person" else "automatic"
-        names = self.store.pause(queue, paused=paused, parallelism=self.settings.parallelism, by=by)
+        names = self.store.pause(
+            queue, paused=paused, parallelism=self.settings.parallelism, by=by or self.origin(), now=self.clock()
+        )
         changes.ring(self.home, "work", "watch")
         return names
 
@@ -272,6 +316,7 @@ class Queue(Look):
         days = self.settings.keep_days if older_than_days is None else older_than_days
         count = self.settings.keep_count if keep is None else keep
         gone = prune(self.store, self.home, before=self.clock() - days * 86400, keep=count)
+        self.store.forget_deeds(before=self.clock() - self.settings.audit_days * 86400)
         sweep(self.store, self.home, before=self.clock() - self.settings.keep_days * 86400)
         return gone
 
@@ -307,6 +352,7 @@ def _chance() -> float:
     return int.from_bytes(os.urandom(7), "big") / 2**56
 
 
-def _persons_alone(caller: Caller, what: str) -> None:
+def refuse_others_than_persons(caller: Caller, what: str) -> None:
+    """NotAllowed for everybody but a person."""
     if caller != "person":
         raise NotAllowed(f"only a person may {what}, from a terminal of their own; ask the user to do it")

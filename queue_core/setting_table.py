@@ -81,7 +81,9 @@ SPECS: dict[str, Spec] = {
     "backup_keep": Spec(kind="int", least=1, meaning="nightly backups that are kept"),
     "snapshot_every": Spec(kind="int", least=0, meaning="ended jobs from one snapshot to the next; 0: none"),
     "snapshot_keep": Spec(kind="int", least=1, meaning="snapshots that are kept"),
-    "pass_env": Spec(kind="words", meaning="environment variables that agents' commands may see besides the pass list"),
+    "pass_env": Spec(
+        kind="words", policy=True, meaning="environment variables that agents' commands may see besides the pass list"
+    ),
     "log_level": Spec(
         kind="choice",
         choices=("debug", "info", "warning", "error"),
@@ -95,6 +97,22 @@ SPECS: dict[str, Spec] = {
         meaning="whether an agent's job that no rule covers waits for approval, or runs",
     ),
     "roots": Spec(kind="words", policy=True, meaning="folders that agents' commands may work in, besides the project"),
+    "agent_timeout": Spec(
+        kind="number", least=0.001, policy=True, meaning="seconds an agent's command may run at most, whatever it asks"
+    ),
+    "isolation": Spec(
+        kind="choice",
+        choices=("none", "project"),
+        policy=True,
+        meaning="`project`: an agent sees and touches jobs of its own project alone",
+    ),
+    "output_secrets": Spec(
+        kind="choice",
+        choices=("mask", "keep"),
+        policy=True,
+        meaning="what becomes of tokens and keys of known shapes in output",
+    ),
+    "audit_days": Spec(kind="number", least=1, policy=True, meaning="days that the audit trail goes back"),
     "escalate": Spec(kind="escalate", meaning="commands that take over from jobs of a program, a table each"),
     "retry": Spec(kind="retry", meaning="retry presets, a table each: retries, backoff, base, cap, jitter"),
     "queues": Spec(

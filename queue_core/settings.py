@@ -68,6 +68,10 @@ class Settings(Frozen):
     min_free_mb: float = 64.0
     agents: Literal["ask", "allow"] = "ask"
     roots: tuple[str, ...] = ()
+    agent_timeout: float = 86_400.0
+    isolation: Literal["none", "project"] = "none"
+    output_secrets: Literal["mask", "keep"] = "mask"
+    audit_days: float = 90.0
     queues: Mapping[str, QueueLimits] = {}
     escalate: Mapping[str, Rule] = {}
     retry: Mapping[str, Mapping[str, Any]] = {}  # presets by name: fields of `model.Retry`

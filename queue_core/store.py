@@ -9,11 +9,24 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from typing import Literal, Protocol
+    from typing import Protocol
 
     from queue_core.figures import Counts
-    from queue_core.jobs import By, Filter, Job, Lease, Link, Orphan, Page, QueueRow, ScheduleRow, Settlement, WorkerRow
-    from queue_core.model import Admission, Caller, JobState, Receipt
+    from queue_core.jobs import (
+        Deed,
+        DeedFilter,
+        Filter,
+        Job,
+        Lease,
+        Link,
+        Orphan,
+        Page,
+        QueueRow,
+        ScheduleRow,
+        Settlement,
+        WorkerRow,
+    )
+    from queue_core.model import Admission, Caller, JobState, Origin, Receipt
     from queue_core.quotas import QueueLimits, Quotas
 
     Moved = list[tuple[int, JobState]]
@@ -30,11 +43,13 @@ if TYPE_CHECKING:
             capacity: int,
             parallelism: int,
             quotas: Quotas | None = None,
+            within: str | None = None,
         ) -> list[Receipt]:
             """Store jobs, all or none.
 
-            Quotas are for what callers ask for, and for agents' schedules: they do not count against others' schedules,
-            escalations and the spool.
+            With `within`, jobs of other projects than this one can neither be waited for nor be found by their
+            unique keys. Quotas are for what callers ask for, and for agents' schedules: they do not count against
+            others' schedules, escalations and the spool.
             """
             ...
 
@@ -77,28 +92,27 @@ if TYPE_CHECKING:
             chance: Callable[[], float],
             permanent_exit_codes: Collection[int] = (),
         ) -> list[JobState | None]: ...
-        def cancel(self, ids: Sequence[int], *, now: float) -> Moved: ...
-        def approve(self, ids: Sequence[int], *, now: float) -> Moved: ...
-        def reject(self, ids: Sequence[int], *, now: float) -> Moved: ...
-        def replay(self, ids: Sequence[int], *, held: Mapping[int, str], now: float, approved: bool = True) -> Moved:
-            """Run ended jobs again; unless `approved`, a person's approval of an earlier run no longer counts."""
+        # (who does it is noted in the audit trail, in the same transaction)
+        def cancel(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved: ...
+        def approve(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved: ...
+        def reject(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved: ...
+        def replay(self, ids: Sequence[int], *, held: Mapping[int, str], by: Origin, now: float) -> Moved:
+            """Run ended jobs again; where an agent asks, a person's approval of an earlier run no longer counts."""
             ...
 
-        def discard(self, ids: Sequence[int], *, now: float) -> Moved: ...
-        def pin(
-            self, ids: Sequence[int], *, by: Literal["person", "automatic"], cap: int, now: float
-        ) -> tuple[Moved, list[int]]:
+        def discard(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved: ...
+        def pin(self, ids: Sequence[int], *, by: Origin, cap: int, now: float) -> tuple[Moved, list[int]]:
             """Spare jobs from pruning; and the jobs whose automatic pins gave way to that.
 
             Beyond `cap` pins of both kinds, the oldest automatic ones go, but none of those just set.
             """
             ...
 
-        def unpin(self, ids: Sequence[int], *, by: Literal["person", "automatic"]) -> Moved:
+        def unpin(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved:
             """Take pins off: a person all, others automatic ones alone (NotAllowed, and nothing is changed)."""
             ...
 
-        def pause(self, queue: str | None, *, paused: bool, parallelism: int, by: By) -> list[str]:
+        def pause(self, queue: str | None, *, paused: bool, parallelism: int, by: Origin, now: float) -> list[str]:
             """Pause or resume a queue, or all: the names of those it concerned.
 
             What a person has paused, a person alone resumes (NotAllowed, and nothing is changed).
@@ -136,7 +150,7 @@ if TYPE_CHECKING:
 
         def forget_workers(self, workers: Sequence[str]) -> None: ...
         def add_schedule(
-            self, row: ScheduleRow, *, replacing: ScheduleRow | None = None, most: int | None = None
+            self, row: ScheduleRow, *, by: Origin, replacing: ScheduleRow | None = None, most: int | None = None
         ) -> bool:
             """Whether it was stored: not if its name is taken, or what it replaces is no longer as given.
 
@@ -144,11 +158,13 @@ if TYPE_CHECKING:
             """
             ...
 
-        def remove_schedules(self, rows: Sequence[ScheduleRow]) -> bool:
+        def remove_schedules(self, rows: Sequence[ScheduleRow], *, by: Origin, now: float) -> bool:
             """Whether they were removed: all of them, or none if one is no longer as given."""
             ...
 
-        def pause_schedules(self, rows: Sequence[ScheduleRow], *, paused: bool, by: By) -> list[ScheduleRow] | None:
+        def pause_schedules(
+            self, rows: Sequence[ScheduleRow], *, paused: bool, by: Origin, now: float
+        ) -> list[ScheduleRow] | None:
             """Those schedules as they are now; None, and nothing is changed, if one is no longer as given.
 
             Those that go on do so at the `next_at` of these rows. A person's pause replaces another's, not the reverse.
@@ -177,7 +193,20 @@ if TYPE_CHECKING:
             """Make dead workers' claims this worker's, unless another took them first; those that it got."""
             ...
 
+        def note(self, what: str, *, by: Origin, now: float, about: str | None = None) -> None:
+            """Note in the audit trail what changes nothing in the store: a rule that was written, a refusal."""
+            ...
+
+        def forget_deeds(self, *, before: float) -> int:
+            """Shorten the audit trail: what was noted before this time goes; how much that was."""
+            ...
+
         # reads
+        def deeds(self, wanted: DeedFilter) -> list[Deed]:
+            """The audit trail, newest first."""
+            ...
+
+        def projects_of(self, ids: Sequence[int]) -> dict[int, str | None]: ...
         def job(self, job_id: int) -> Job | None: ...
         def handed_over(self) -> int:
             """How many dead letters another job has taken over, whatever became of that one."""

@@ -8,13 +8,14 @@ import time
 from queue_core import health, quotas
 from queue_core.fastjson import loads
 from queue_core.model import STATES, WAITING
+from queue_core.secret_shapes import mask_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from queue_core.jobs import Attempt, Job, Link, QueueRow, ScheduleRow
+    from queue_core.jobs import Attempt, Deed, Job, Link, QueueRow, ScheduleRow
     from queue_core.model import Admission
 
     View = dict[str, Any]
@@ -102,6 +103,24 @@ def summary(it: Job) -> View:
         "on_dead": [list(step.argv) for step in it.on_dead],
         "on_dead_programs": [step.executable for step in it.on_dead],
         "escalated_to": it.escalated_to,
+    }
+
+
+def deed(it: Deed) -> View:
+    """One line of the audit trail; commands are as they were asked for, with tokens of known shapes masked."""
+    about = it.about
+    argv = [mask_text(word) for word in loads(about)] if about and about.startswith("[") else None
+    return {
+        "id": it.id,
+        "at": rfc3339(it.at),
+        "what": it.what,
+        "job": it.job,
+        "argv": argv,
+        "about": None if argv is not None or about is None else mask_text(about),
+        "caller": it.caller,
+        "client": it.client,
+        "session": it.session,
+        "project": it.project,
     }
 
 

@@ -53,7 +53,7 @@ class Waited:
         """The jobs that have ended since the last look."""
         for begin in range(0, len(self.pending), CHUNK):
             asked = self.pending[begin : begin + CHUNK]
-            found = self._queue.store.standings(asked)
+            found = self._queue.standings(asked)
             self.states.update({one: found.get(one, GONE) for one in asked})
         yield from (one for one in self.pending if self._has_ended(one))
         self.pending = [one for one in self.pending if not self._has_ended(one)]

@@ -21,12 +21,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from queue_core import Background, Context, GiveUp
+from queue_core import Background, Context, GiveUp, Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 logging.basicConfig(level=logging.INFO)
+
+AUTOMATIC = Origin(caller="hook")  # nobody asked for it: such pins come and go
 
 SIGNIFICANT = 3  # the score from which a memory is pinned
 
@@ -61,7 +63,7 @@ def keep(context: Context, memory: int, significance: int) -> None:
     memories.set_score(memory, significance)
     if significance >= SIGNIFICANT:
         memories.pin_automatically(memory)
-        context.queue.pin([context.job], pinned=True, automatic=True)
+        context.queue.pin([context.job], pinned=True, by=AUTOMATIC)
 
 
 @asynccontextmanager

@@ -6,8 +6,9 @@ import os
 import select
 import sys
 
+from queue_core import settings
 from queue_core.changes import Bell
-from queue_core.cli.context import complain, on_terminal, opened, report, write_json, write_lines
+from queue_core.cli.context import complain, on_terminal, opened, refuse_agents, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, number_of, printable
 from queue_core.errors import UsageError
@@ -66,6 +67,7 @@ def run_prune(given: Given) -> int:
     if keep is not None and not 0 <= keep < 2**63:
         raise UsageError(f"--keep is a number of jobs, not {keep}")
     with opened() as queue:
+        refuse_agents(queue.home, "prune: what it did would be forgotten with the rest")
         gone = queue.prune(older_than_days=days, keep=keep)
     report(given, {"pruned": gone}, rows=[str(gone)], sentences=[f"Forgot {number_of(gone, 'ended job')}."])
     return 0
@@ -76,7 +78,10 @@ def run_logs(given: Given) -> int:
     lines: int = given.get("lines", 50)
     if given.get("follow") and given.get("json"):
         raise UsageError("--follow goes on while more comes, and --json is one document; give either")
-    log = _Log(locate(os.environ).path("logs", "runq.log"), lines)
+    home = locate(os.environ)
+    if settings.load(home, os.environ).isolation != "none":
+        refuse_agents(home, 'read the logs where projects are kept apart (isolation = "project")')
+    log = _Log(home.path("logs", "runq.log"), lines)
     if given.get("json"):
         write_json({"path": log.path, "lines": log.new().decode("utf-8", "replace").splitlines()})
         return 0

@@ -8,8 +8,8 @@ import sys
 import time
 
 from queue_core import restoring, safekeeping, settings
-from queue_core.callers import caller_of
-from queue_core.cli.context import action_of, complain, on_terminal, report, write_json, write_lines
+from queue_core.callers import caller_of, origin_of
+from queue_core.cli.context import action_of, complain, on_terminal, refuse_agents, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, duration, number_of, printable, size
 from queue_core.errors import QueueError, UsageError
@@ -62,6 +62,8 @@ def run_backup(given: Given) -> int:
 
 
 def _now(home: Home, given: Given) -> int:
+    if given.get("to") is not None:
+        refuse_agents(home, "choose where a copy of the database goes: it holds what people and hooks have queued")
     made = safekeeping.take(home, time.time, given.get("to"))
     path = printable(made.backup.path)
     sentence = f"Backed up {number_of(made.jobs or 0, 'job')} ({size(made.size)}) to {path}."
@@ -139,7 +141,12 @@ def _restore(home: Home, given: Given) -> int:
         _ask(_plan(choice, present))
     permanent = settings.load(home, os.environ).permanent_exit_codes
     done = restoring.restore_backup(
-        home, chosen, caller, clock=time.time, chance=random.random, permanent_exit_codes=permanent
+        home,
+        chosen,
+        origin_of(os.environ, caller),
+        clock=time.time,
+        chance=random.random,
+        permanent_exit_codes=permanent,
     )
     kept = f" The database from before is kept as {done.kept_as}." if done.kept_as else ""
     report(

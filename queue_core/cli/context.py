@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from queue_core.callers import under_hook
 from queue_core.cli.options import job_id
 from queue_core.cli.text import printable
-from queue_core.errors import QueueError, StoreBusy, UsageError
+from queue_core.errors import NotAllowed, QueueError, StoreBusy, UsageError
 from queue_core.service import Queue
 
 TYPE_CHECKING = False
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from queue_core.cli.options import Given
+    from queue_core.home import Home
     from queue_core.model import Caller, Origin
 
 
@@ -55,6 +56,14 @@ def caller(queue: Queue) -> Caller:
 def origin(queue: Queue) -> Origin:
     """Who asks, and from where."""
     return queue.origin()
+
+
+def refuse_agents(home: Home, what: str) -> None:
+    """NotAllowed where an agent's shell, or a job of an agent's, asks for what would lead around its user's rules."""
+    from queue_core.cli.add import caller_here
+
+    if caller_here(os.environ, home, hook_verb=False) == "agent":
+        raise NotAllowed(f"an agent may not {what}; ask the user to do it")
 
 
 def action_of(given: Given, verb: str, actions: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from queue_core.callers import under_hook
-from queue_core.cli.context import at_most_one, caller, complain, job_ids, known_queue, opened, report
+from queue_core.cli.context import at_most_one, complain, job_ids, known_queue, opened, report
 from queue_core.cli.options import JSON, Given, Verb
 from queue_core.cli.text import columns, command_with_steps
 
@@ -97,14 +97,14 @@ def run_approve(given: Given) -> int:
     ids = job_ids(given, "approve")
     with opened() as queue:
         released = {one: command_with_steps(queue.job_view(one)) for one in ids}
-        moved = queue.approve(ids, caller(queue))
+        moved = queue.approve(ids)
     _report(given, moved, lambda one, state: f"Approved job {one} ({state}): {released[one]}")
     return 0
 
 
 def run_reject(given: Given) -> int:
     """`runq reject`."""
-    return _move(given, "reject", lambda queue, ids: queue.reject(ids, caller(queue)), "Rejected job {0}.")
+    return _move(given, "reject", lambda queue, ids: queue.reject(ids), "Rejected job {0}.")
 
 
 def run_pin(given: Given) -> int:
@@ -120,7 +120,7 @@ def run_unpin(given: Given) -> int:
 def _pin(given: Given, verb: str, sentence: str) -> int:
     ids = job_ids(given, verb)
     with opened() as queue:
-        moved, gave_way = queue.pin(ids, pinned=verb == "pin", automatic=caller(queue) != "person")
+        moved, gave_way = queue.pin(ids, pinned=verb == "pin")
     _report(given, moved, sentence.format, **({"gave_way": gave_way} if verb == "pin" else {}))
     if not under_hook(os.environ) and not given.get("json"):
         for one in gave_way:
@@ -157,7 +157,7 @@ def run_pause(given: Given) -> int:
     """`runq pause [Q]`."""
     wanted = at_most_one(given, "pause")
     with opened() as queue:
-        names = queue.pause(wanted, paused=True, caller=caller(queue))
+        names = queue.pause(wanted, paused=True)
     again = "runq resume" if wanted is None else f"runq resume {wanted}"
     what = _all_of(names) if wanted is None else wanted
     return _report_queues(given, names, "paused", f"Paused {what}. What runs goes on; `{again}` hands out again.")
@@ -172,7 +172,7 @@ def run_resume(given: Given) -> int:
     wanted = at_most_one(given, "resume")
     with opened() as queue:
         known_queue(queue, wanted)
-        names = queue.pause(wanted, paused=False, caller=caller(queue)) if queue.store.queues() else []
+        names = queue.pause(wanted, paused=False) if queue.store.queues() else []
     what = wanted or (_all_of(names) if names else "nothing: there is no queue yet")
     return _report_queues(given, names, "open", f"Resumed {what}.")
 

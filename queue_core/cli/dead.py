@@ -11,7 +11,6 @@ from queue_core.cli.context import (
     mind_unknown_queue,
     on_terminal,
     opened,
-    origin,
     report,
     write_json,
     write_lines,
@@ -97,7 +96,7 @@ def _line(job: View) -> str:
 
 def _retry(given: Given) -> int:
     """Run them again; an agent's wish goes through policy, and may end as held."""
-    return _change(given, "retry", lambda queue, ids: queue.replay(ids, origin(queue)), "Job {0} is {1} again.")
+    return _change(given, "retry", lambda queue, ids: queue.replay(ids), "Job {0} is {1} again.")
 
 
 def _discard(given: Given) -> int:

@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "process-queue": ("work", "run what is there, then end: work --until-empty"),
     "allow": ("rules", "let agents run exactly this command"),
     "rules": ("rules", "what agents may run"),
+    "audit": ("audit", "who queued, approved, cancelled, replayed what, and when"),
     "backup": ("backup", "copies of the database: take one, list them, restore one"),
     "prune": ("admin", "forget jobs that ended long ago"),
     "logs": ("admin", "what servers and workers did"),

@@ -7,12 +7,13 @@ from shlex import join
 
 from queue_core import programs, rules, settings
 from queue_core.cli.add import caller_here
-from queue_core.cli.context import on_terminal, report, write_json, write_lines
+from queue_core.cli.context import on_terminal, opened, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, printable, quoted
-from queue_core.errors import NotAllowed, UsageError
+from queue_core.errors import UsageError
 from queue_core.home import locate
 from queue_core.policy import Request, Rule, too_open
+from queue_core.service import refuse_others_than_persons
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,14 +62,13 @@ MEANINGS = {
 def run_allow(given: Given) -> int:
     """`runq allow PATTERN...`."""
     home = locate(os.environ)
-    if caller_here(os.environ, home, hook_verb=False) != "person":
-        raise NotAllowed("only a person may change the rules, from a terminal of their own; ask the user to do it")
+    caller = caller_here(os.environ, home, hook_verb=False)
+    refuse_others_than_persons(caller, "change the rules")
     _refuse_bare_words(given.operands)
     wanted = [_rule(text, given) for text in given.operands]
-    known = set(rules.load(home.rules_file))
-    for rule in wanted:
-        if rule not in known:
-            rules.append(home.rules_file, rule)
+    with opened() as queue:
+        for rule in wanted:
+            queue.allow(rule)
     report(
         given,
         {"path": home.rules_file, "rules": [_view(rule) for rule in wanted]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queue_core import views
 from queue_core.cli.add import JOB_OPTIONS, job_of
-from queue_core.cli.context import action_of, caller, on_terminal, opened, origin, report, write_json, write_lines
+from queue_core.cli.context import action_of, on_terminal, opened, origin, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, command_of, printable
 from queue_core.errors import UsageError
@@ -129,21 +129,21 @@ def _list(given: Given) -> int:
 def _remove(given: Given) -> int:
     names = _names(given)
     with opened() as queue:
-        queue.schedules.remove(*names, caller=caller(queue))
+        queue.schedules.remove(*names)
     return _say(given, {"removed": list(names)}, names, "Schedule {0} is removed; jobs that it has queued stay.")
 
 
 def _pause(given: Given) -> int:
     names = _names(given)
     with opened() as queue:
-        rows = queue.schedules.pause(*names, caller=caller(queue))
+        rows = queue.schedules.pause(*names)
     return _say(given, _views(rows), names, "Schedule {0} rests until `runq schedule resume {0}`.")
 
 
 def _resume(given: Given) -> int:
     names = _names(given)
     with opened() as queue:
-        rows = queue.schedules.pause(*names, paused=False, caller=caller(queue))
+        rows = queue.schedules.pause(*names, paused=False)
     return _say(given, _views(rows), names, "Schedule {0} goes on.")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from queue_core import changes
 from queue_core.cli.closing import Tally, say_end
+from queue_core.cli.context import refuse_agents
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import number_of
 from queue_core.errors import StoreError, UsageError, WorkerError
@@ -78,6 +79,8 @@ def _work(given: Given, *, until_empty: bool) -> int:
     from queue_core.worker.options import Options
 
     parallelism = given.get("parallelism")
+    if given.get("app"):
+        refuse_agents(locate(os.environ), "start a worker with a program of its choice")
     queue = _queue_of_app(given.get("app")) if given.get("app") else Queue.open()
     log_to_home(queue.home, queue.settings.log_level)
     tally = Tally()

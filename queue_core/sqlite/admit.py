@@ -7,12 +7,13 @@ from queue_core.fastjson import dumps
 from queue_core.health import limit_for, refuse_overflow
 from queue_core.lifecycle import dependency, entry_state
 from queue_core.model import PRIORITIES, Receipt
-from queue_core.sqlite import queues
+from queue_core.sqlite import audit, queues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+    from typing import Any
 
     from queue_core.model import Admission, Condition, JobState, NewJob
     from queue_core.quotas import Quotas
@@ -23,8 +24,9 @@ _COLUMNS = (
     " client, created_at, reason, handler, arguments, schedule, ready_at"
 )
 _INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
+_ARGV = _COLUMNS.split(", ").index("argv")
 _LIVE_OF_KEY = (
-    "SELECT id, state FROM jobs INDEXED BY jobs_unique WHERE unique_key = ?"
+    "SELECT id, state, project FROM jobs INDEXED BY jobs_unique WHERE unique_key = ?"
     " AND state IN ('held', 'blocked', 'scheduled', 'available', 'running')"
 )
 
@@ -37,8 +39,12 @@ def admit(
     capacity: int,
     parallelism: int,
     quotas: Quotas | None = None,
+    within: str | None = None,
 ) -> list[Receipt]:
-    """Store these jobs, all or none. QueueFull, QuotaFull or InvalidJob leave nothing behind."""
+    """Store these jobs, all or none. QueueFull, QuotaFull or InvalidJob leave nothing behind.
+
+    With `within`, jobs of other projects than this one can neither be waited for nor be found by their unique keys.
+    """
     if not admissions:
         return []
     pending, caller = waiting(tx), admissions[0].origin.caller
@@ -49,7 +55,7 @@ def admit(
     refs: dict[str, int] = {}
     receipts: list[Receipt] = []
     for admission in admissions:
-        receipt = _admit_one(tx, admission, refs, now, parallelism)
+        receipt = _admit_one(tx, admission, refs, now, parallelism, within)
         if admission.job.ref is not None:
             refs[admission.job.ref] = receipt.id
         receipts.append(receipt)
@@ -82,28 +88,36 @@ def _refuse_beyond(tx: sqlite3.Connection, admissions: Sequence[Admission], quot
 
 
 def _admit_one(
-    tx: sqlite3.Connection, admission: Admission, refs: dict[str, int], now: float, parallelism: int
+    tx: sqlite3.Connection,
+    admission: Admission,
+    refs: dict[str, int],
+    now: float,
+    parallelism: int,
+    within: str | None,
 ) -> Receipt:
     if admission.spool_id is not None:
         known = tx.execute("SELECT job FROM spooled WHERE id = ?", (admission.spool_id,)).fetchone()
         if known:
             return Receipt(id=known[0], state="available", existing=True)
     queues.ensure(tx, admission.job.queue, parallelism)
-    needs = _needs(tx, admission.job, refs)
+    needs = _needs(tx, admission.job, refs, within)
     unmet = sum(not met for _, _, met in needs)
     state = entry_state(held=admission.held is not None, unmet=unmet, due_at=admission.due_at, now=now)
-    cursor = tx.execute(_INSERT, _row(admission, state, unmet, now))
+    row = _row(admission, state, unmet, now)
+    cursor = tx.execute(_INSERT, row)
     if cursor.rowcount == 0:
-        receipt = _existing(tx, admission.job)
+        receipt = _existing(tx, admission.job, within)
     else:
         receipt = Receipt(id=cursor.lastrowid or 0, state=state)
         _store_parts(tx, admission, receipt.id, needs)
+        what = "held" if admission.held is not None else "queued"
+        audit.note(tx, what, admission.origin, now, job=receipt.id, about=admission.job.handler or row[_ARGV])
     if admission.spool_id is not None:
         tx.execute("INSERT INTO spooled VALUES (?, ?)", (admission.spool_id, receipt.id))
     return receipt
 
 
-def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple[object, ...]:
+def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple[Any, ...]:
     job, origin, retry = admission.job, admission.origin, admission.retry
     return (
         state,
@@ -140,9 +154,11 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
     )
 
 
-def _existing(tx: sqlite3.Connection, job: NewJob) -> Receipt:
+def _existing(tx: sqlite3.Connection, job: NewJob, within: str | None) -> Receipt:
     """The live job with the same unique key, which the index would not let in twice."""
     row = tx.execute(_LIVE_OF_KEY, (job.unique,)).fetchone()
+    if within is not None and row[2] != within:
+        raise InvalidJob(f"the unique key {job.unique!r} is taken by a job of another project; choose another key")
     return Receipt(id=row[0], state=row[1], existing=True)
 
 
@@ -165,7 +181,9 @@ def _store_parts(
         tx.execute("INSERT INTO inputs VALUES (?, ?)", (job_id, job.stdin))
 
 
-def _needs(tx: sqlite3.Connection, job: NewJob, refs: dict[str, int]) -> list[tuple[int, Condition, bool]]:
+def _needs(
+    tx: sqlite3.Connection, job: NewJob, refs: dict[str, int], within: str | None
+) -> list[tuple[int, Condition, bool]]:
     """What the job waits for: each needed id with its condition and whether it is met already."""
     found: dict[tuple[int, Condition], bool] = {}
     asked: tuple[tuple[Condition, tuple[int | str, ...]], ...] = (
@@ -176,7 +194,7 @@ def _needs(tx: sqlite3.Connection, job: NewJob, refs: dict[str, int]) -> list[tu
     for condition, ids in asked:
         for needed in ids:
             job_id = _resolve(needed, refs)
-            found[job_id, condition] = _is_met(tx, job_id, condition)
+            found[job_id, condition] = _is_met(tx, job_id, condition, within)
     return [(needed, condition, met) for (needed, condition), met in found.items()]
 
 
@@ -188,9 +206,9 @@ def _resolve(needed: int | str, refs: dict[str, int]) -> int:
     raise InvalidJob(f"`after` names {needed!r}, which is no job's id and no `ref` of an earlier line")
 
 
-def _is_met(tx: sqlite3.Connection, needed: int, condition: Condition) -> bool:
-    row = tx.execute("SELECT state FROM jobs WHERE id = ?", (needed,)).fetchone()
-    if row is None:
+def _is_met(tx: sqlite3.Connection, needed: int, condition: Condition, within: str | None) -> bool:
+    row = tx.execute("SELECT state, project FROM jobs WHERE id = ?", (needed,)).fetchone()
+    if row is None or (within is not None and row[1] != within):
         raise InvalidJob(f"job {needed}, which this one is to wait for, does not exist; `runq list` shows the ids")
     verdict = dependency(condition, row[0], _successors(tx, needed) if condition == "success" else ())
     if verdict == "never":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from queue_core.errors import NotAllowed, QueueError, UnknownJob
 from queue_core.fastjson import loads
 from queue_core.lifecycle import entry_state, next_state
-from queue_core.model import WAITING
-from queue_core.sqlite import locks
+from queue_core.model import LIVE, WAITING
+from queue_core.sqlite import audit, locks
 from queue_core.sqlite.reads import has_successor_in
 from queue_core.sqlite.settle import forget_needs, next_end, tell_dependents
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from queue_core.model import JobState
+    from queue_core.model import JobState, Origin
 
 
-def cancel(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+def cancel(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float) -> list[tuple[int, JobState]]:
     """End waiting jobs and mark running ones to be stopped; each with the state it was found in.
 
     Jobs that have ended already stay as they are. UnknownJob (and nothing changed) for an id that is none.
@@ -31,6 +31,7 @@ def cancel(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tu
             _cancel_waiting(tx, job_id, state, now)
         elif state == "running":
             tx.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
+    audit.note_jobs(tx, "cancelled", [job_id for job_id, state in found if state in LIVE], by, now)
     return found
 
 
@@ -51,7 +52,7 @@ def _end_waiting(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -
     tell_dependents(tx, job_id, "cancelled", now)
 
 
-def approve(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+def approve(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float) -> list[tuple[int, JobState]]:
     """Let held jobs go on to whatever else they wait for."""
     moved: list[tuple[int, JobState]] = []
     for job_id in ids:
@@ -64,26 +65,28 @@ def approve(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[t
             (target, now, now if target == "available" else None, job_id),
         )
         moved.append((job_id, target))
+    audit.note_jobs(tx, "approved", ids, by, now)
     return moved
 
 
-def reject(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+def reject(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float) -> list[tuple[int, JobState]]:
     """Refuse held jobs for good."""
     for job_id in ids:
         next_state(_state(tx, job_id), "reject", job_id=job_id)
         _end_waiting(tx, job_id, "rejected by a person", now)
         tx.execute("UPDATE jobs SET rejected_at = ? WHERE id = ?", (now, job_id))
+    audit.note_jobs(tx, "rejected", ids, by, now)
     return [(job_id, "cancelled") for job_id in ids]
 
 
 def replay(
-    tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str], now: float, approved: bool = True
+    tx: sqlite3.Connection, ids: Sequence[int], *, held: dict[int, str], by: Origin, now: float
 ) -> list[tuple[int, JobState]]:
     """Run ended jobs again, with a fresh allowance of retries; their attempts so far are kept.
 
-    `held` names those that must wait for approval first, with the reason. Unless `approved`, a person's word on
-    an earlier run no longer counts: this one, and what it may hand over to, are judged as they come. Of several
-    with one unique key only the first is run again; the others stay as they are, and are returned so.
+    `held` names those that must wait for approval first, with the reason. Where an agent asks, a person's word
+    on an earlier run no longer counts: this one, and what it may hand over to, are judged as they come. Of
+    several with one unique key only the first is run again; the others stay as they are, and are returned so.
     """
     moved: dict[int, JobState] = {}
     for job_id in ids:
@@ -96,8 +99,10 @@ def replay(
                 "wait for it or cancel it first"
             )
         moved[job_id] = state if live is not None else _replay_one(tx, job_id, held.get(job_id), now)
-        if not approved and live is None:
-            tx.execute("UPDATE jobs SET approved_at = NULL WHERE id = ?", (job_id,))
+        if live is None:
+            audit.note(tx, "replayed", by, now, job=job_id, about=held.get(job_id))
+            if by.caller == "agent":
+                tx.execute("UPDATE jobs SET approved_at = NULL WHERE id = ?", (job_id,))
     return list(moved.items())
 
 
@@ -126,17 +131,18 @@ def _live_of_same_key(tx: sqlite3.Connection, job_id: int) -> int | None:
     return row[0] if row else None
 
 
-def discard(tx: sqlite3.Connection, ids: Sequence[int], *, now: float) -> list[tuple[int, JobState]]:
+def discard(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float) -> list[tuple[int, JobState]]:
     """Give dead jobs up; what waited for their success is cancelled."""
     for job_id in ids:
         state = next_state(_state(tx, job_id), "discard", job_id=job_id)
         tx.execute("UPDATE jobs SET state = ?, reason = 'discarded' WHERE id = ?", (state, job_id))
         tell_dependents(tx, job_id, state, now)
+    audit.note_jobs(tx, "discarded", ids, by, now)
     return [(job_id, "cancelled") for job_id in ids]
 
 
 def pin(
-    tx: sqlite3.Connection, ids: Sequence[int], *, by: str, cap: int, now: float
+    tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, cap: int, now: float
 ) -> tuple[list[tuple[int, JobState]], list[int]]:
     """Pinned jobs are spared by pruning. Returns the jobs, and those whose automatic pins gave way.
 
@@ -146,8 +152,9 @@ def pin(
     found: list[tuple[int, JobState]] = [(job_id, _state(tx, job_id)) for job_id in ids]
     tx.executemany(
         "UPDATE jobs SET pinned = ?1, pinned_at = ?2 WHERE id = ?3 AND (?1 = 'person' OR pinned IS NOT 'person')",
-        [(by, now, job_id) for job_id in ids],
+        [(by.will, now, job_id) for job_id in ids],
     )
+    audit.note_jobs(tx, "pinned", ids, by, now)
     pins = tx.execute("SELECT count(*) FROM jobs INDEXED BY jobs_pinned WHERE pinned IS NOT NULL").fetchone()[0]
     automatic = tx.execute(
         "SELECT id FROM jobs INDEXED BY jobs_pinned WHERE pinned = 'automatic' ORDER BY pinned_at, id"
@@ -158,12 +165,13 @@ def pin(
     return found, gave_way
 
 
-def unpin(tx: sqlite3.Connection, ids: Sequence[int], *, by: str) -> list[tuple[int, JobState]]:
+def unpin(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float) -> list[tuple[int, JobState]]:
     """Let pruning have jobs again. NotAllowed, and nothing is changed, if one is a person's pin and `by` is none."""
     found: list[tuple[int, JobState]] = [(job_id, _state(tx, job_id)) for job_id in ids]
-    if by != "person":
+    if by.will != "person":
         _refuse_persons_pins(tx, ids)
     _take_pins_off(tx, ids)
+    audit.note_jobs(tx, "unpinned", ids, by, now)
     return found
 
 

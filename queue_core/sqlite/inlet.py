@@ -29,10 +29,11 @@ class SqliteInlet:
         capacity: int,
         parallelism: int,
         quotas: Quotas | None = None,
+        within: str | None = None,
     ) -> list[Receipt]:
         """Store jobs, all or none; durable when it returns."""
         return self._database.write(
-            admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas
+            admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within
         )
 
     def leave_tidy(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from queue_core.errors import NotAllowed
+from queue_core.sqlite import audit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
     from queue_core.jobs import By
+    from queue_core.model import Origin
 
 PAUSES: tuple[By | None, ...] = (None, "automatic", "person")  # stored as 0, 1, 2; indexes ask for `paused = 0`
 PERSONS = PAUSES.index("person")
@@ -29,7 +31,9 @@ def ensure(tx: sqlite3.Connection, name: str, parallelism: int) -> None:
     tx.execute(_ENSURE, (name, parallelism))
 
 
-def pause(tx: sqlite3.Connection, queue: str | None, *, paused: bool, parallelism: int, by: By) -> list[str]:
+def pause(
+    tx: sqlite3.Connection, queue: str | None, *, paused: bool, parallelism: int, by: Origin, now: float
+) -> list[str]:
     """Stop or go on handing out one queue's jobs, or all queues' and those of queues that are yet to come.
 
     The names of the queues that it concerned. NotAllowed, and nothing is changed, if a person has paused one that
@@ -41,9 +45,10 @@ def pause(tx: sqlite3.Connection, queue: str | None, *, paused: bool, parallelis
     elif not tx.execute("SELECT 1 FROM queues LIMIT 1").fetchone():
         ensure(tx, "default", parallelism)  # so that there is something to name
     if paused:
-        _pause(tx, name, by)
+        _pause(tx, name, by.will)
     else:
-        _resume(tx, name, by)
+        _resume(tx, name, by.will)
+    audit.note(tx, "paused" if paused else "resumed", by, now, about=queue)
     return [
         row[0] for row in tx.execute(f"SELECT name FROM queues WHERE {_IS_MEANT} ORDER BY name", (name,)).fetchall()
     ]

@@ -169,6 +169,8 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
         value: str | None = getattr(wanted, column)
         if value is not None:
             narrow(f"{column} = ?", value)
+    if wanted.within is not None:
+        narrow("project = ?", wanted.within)
     if wanted.program is not None:
         narrow(f"({_IS_PROGRAM} OR {_IS_EXECUTABLE})", *[wanted.program] * 6)
     for key, value in wanted.meta.items():
@@ -264,6 +266,12 @@ def caller_of(job_id: int) -> Read[str | None]:
 def states_of(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
     """The states of these jobs; unknown ids are left out."""
     rows = yield f"SELECT id, state FROM jobs WHERE id IN ({marks(wanted)})", wanted
+    return dict(rows)
+
+
+def projects_of(wanted: tuple[int, ...]) -> Read[dict[int, str | None]]:
+    """The projects that these jobs belong to; unknown ids are left out."""
+    rows = yield f"SELECT id, project FROM jobs WHERE id IN ({marks(wanted)})", wanted
     return dict(rows)
 
 

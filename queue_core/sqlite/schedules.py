@@ -5,6 +5,7 @@ from __future__ import annotations
 from queue_core.errors import QueueFull
 from queue_core.jobs import ScheduleRow
 from queue_core.recurrence import GRACE
+from queue_core.sqlite import audit
 from queue_core.sqlite.admit import admit
 from queue_core.sqlite.queues import PAUSES, PERSONS
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from queue_core.jobs import By
-    from queue_core.model import Admission, Receipt
+    from queue_core.model import Admission, Origin, Receipt
     from queue_core.quotas import Quotas
     from queue_core.sqlite.reads import Read
 
@@ -33,17 +33,22 @@ _STILL_DUE = f"{_SAME} AND next_at = ? AND paused = 0"
 _AS_SEEN = f"{_SAME} AND (paused = {PERSONS}) = ?"
 
 
-def add(tx: sqlite3.Connection, row: ScheduleRow, *, replacing: ScheduleRow | None, most: int | None) -> bool:
+def add(
+    tx: sqlite3.Connection, row: ScheduleRow, *, by: Origin, replacing: ScheduleRow | None, most: int | None
+) -> bool:
     """Store a schedule, in the place of `replacing` if that is given; False if it is not as the caller saw it.
 
     QueueFull if its caller has `most` of them already.
     """
-    if replacing is not None and not remove(tx, [replacing]):
+    if replacing is not None and not _removed(tx, [replacing]):
         return False
     if most is not None:
         _refuse_more(tx, row, most)
     values: dict[str, object] = {**row.__dict__, "paused": PAUSES.index(row.paused_by)}
-    return tx.execute(_INSERT, tuple(values[name] for name in _NAMES)).rowcount == 1
+    if not tx.execute(_INSERT, tuple(values[name] for name in _NAMES)).rowcount:
+        return False
+    audit.note(tx, "scheduled", by, row.created_at, about=row.name)
+    return True
 
 
 def _refuse_more(tx: sqlite3.Connection, row: ScheduleRow, most: int) -> None:
@@ -55,8 +60,16 @@ def _refuse_more(tx: sqlite3.Connection, row: ScheduleRow, most: int) -> None:
         )
 
 
-def remove(tx: sqlite3.Connection, rows: Sequence[ScheduleRow]) -> bool:
+def remove(tx: sqlite3.Connection, rows: Sequence[ScheduleRow], *, by: Origin, now: float) -> bool:
     """Forget these schedules; their jobs stay. False, and none is removed, if one is not as the caller saw it."""
+    if not _removed(tx, rows):
+        return False
+    for row in rows:
+        audit.note(tx, "unscheduled", by, now, about=row.name)
+    return True
+
+
+def _removed(tx: sqlite3.Connection, rows: Sequence[ScheduleRow]) -> bool:
     if not _are_as_seen(tx, rows):
         return False
     tx.executemany("DELETE FROM schedules WHERE name = ?", [(row.name,) for row in rows])
@@ -69,7 +82,9 @@ def _are_as_seen(tx: sqlite3.Connection, rows: Sequence[ScheduleRow]) -> bool:
     return all(tx.execute(sql, values).fetchone() for values in seen)
 
 
-def pause(tx: sqlite3.Connection, rows: Sequence[ScheduleRow], *, paused: bool, by: By) -> list[ScheduleRow] | None:
+def pause(
+    tx: sqlite3.Connection, rows: Sequence[ScheduleRow], *, paused: bool, by: Origin, now: float
+) -> list[ScheduleRow] | None:
     """Let schedules rest, or go on with the `next_at` of these rows; as they are now.
 
     None, and none is changed, if one is not as the caller saw it.
@@ -78,13 +93,14 @@ def pause(tx: sqlite3.Connection, rows: Sequence[ScheduleRow], *, paused: bool, 
         return None
     for row in rows:
         if paused:  # a person's pause stays a person's when others pause as well
-            tx.execute("UPDATE schedules SET paused = max(paused, ?) WHERE name = ?", (PAUSES.index(by), row.name))
+            tx.execute("UPDATE schedules SET paused = max(paused, ?) WHERE name = ?", (PAUSES.index(by.will), row.name))
         else:
             tx.execute(
                 "UPDATE schedules SET paused = 0, next_at = ?, decided_at = ?, trouble = NULL, retry_at = NULL"
                 " WHERE name = ? AND paused <> 0",
                 (row.next_at, row.decided_at, row.name),
             )
+        audit.note(tx, "paused" if paused else "resumed", by, now, about=f"schedule {row.name}")
     sql = f"SELECT {_COLUMNS} FROM schedules WHERE name = ?"
     return [_row(tx.execute(sql, (row.name,)).fetchone()) for row in rows]
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 START = 1_800_000_000.0
 PLENTY = 1000
 EVERYTHING = Filter(limit=100_000)
+PERSON = Origin(caller="person")
+AGENT = Origin(caller="agent", client="claude-code 2", session="s", project="/p")
 
 _ADMISSION_FIELDS = frozenset(
     [
@@ -59,6 +61,11 @@ def admission(*argv: str, caller: str = "person", retries: int = 0, base: float 
 def step_of(*argv: str, after: int | None = None) -> Step:
     """A step of a chain of escalation."""
     return Step(argv=argv, executable="/bin/echo", after=after)
+
+
+def whose(will: By) -> Origin:
+    """Somebody whose will this is."""
+    return PERSON if will == "person" else AGENT
 
 
 def exited(code: int = 0, **more: Any) -> Outcome:
@@ -189,22 +196,22 @@ class Bench:
     # changing
 
     def cancel(self, *ids: int) -> list[tuple[int, str]]:
-        return list(self.store.cancel(ids, now=self.now))
+        return list(self.store.cancel(ids, by=PERSON, now=self.now))
 
     def approve(self, *ids: int) -> list[tuple[int, str]]:
-        return list(self.store.approve(ids, now=self.now))
+        return list(self.store.approve(ids, by=PERSON, now=self.now))
 
     def reject(self, *ids: int) -> list[tuple[int, str]]:
-        return list(self.store.reject(ids, now=self.now))
+        return list(self.store.reject(ids, by=PERSON, now=self.now))
 
     def replay(self, *ids: int, held: Mapping[int, str] | None = None, approved: bool = True) -> list[tuple[int, str]]:
-        return list(self.store.replay(ids, held=held or {}, now=self.now, approved=approved))
+        return list(self.store.replay(ids, held=held or {}, by=PERSON if approved else AGENT, now=self.now))
 
     def discard(self, *ids: int) -> list[tuple[int, str]]:
-        return list(self.store.discard(ids, now=self.now))
+        return list(self.store.discard(ids, by=PERSON, now=self.now))
 
     def pause(self, queue: str | None = "default", *, paused: bool = True, by: By = "person") -> list[str]:
-        return self.store.pause(queue, paused=paused, parallelism=4, by=by)
+        return self.store.pause(queue, paused=paused, parallelism=4, by=whose(by), now=self.now)
 
     def resume(self, queue: str | None = "default", *, by: By = "person") -> list[str]:
         return self.pause(queue, paused=False, by=by)
@@ -212,11 +219,11 @@ class Bench:
     def pin(
         self, *ids: int, by: Literal["person", "automatic"] = "person", cap: int = 8
     ) -> tuple[list[tuple[int, str]], list[int]]:
-        moved, gave_way = self.store.pin(ids, by=by, cap=cap, now=self.now)
+        moved, gave_way = self.store.pin(ids, by=whose(by), cap=cap, now=self.now)
         return list(moved), gave_way
 
     def unpin(self, *ids: int, by: Literal["person", "automatic"] = "person") -> list[tuple[int, str]]:
-        return list(self.store.unpin(ids, by=by))
+        return list(self.store.unpin(ids, by=whose(by), now=self.now))
 
     def prune(self, older_than: float = 0.0, limit: int = 1000) -> list[int]:
         """Prune what ended more than so many seconds ago; the ids that went."""

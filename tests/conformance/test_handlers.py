@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance.builders import SUCCESS, admission, settlement
+from tests.conformance.builders import PERSON, SUCCESS, admission, settlement
 
 if TYPE_CHECKING:
     from tests.conformance.builders import Bench
@@ -151,7 +151,7 @@ class TestUnmanned:
 
 def test_a_handlers_job_may_be_cancelled_and_its_parking_ends(bench: Bench) -> None:
     job = add(bench, "a")
-    bench.store.cancel([job], now=bench.now)
+    bench.store.cancel([job], by=PERSON, now=bench.now)
     assert (bench.job(job).state, bench.job(job).parked) == ("cancelled", None)
     assert bench.store.unmanned() == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from queue_core.errors import InvalidTransition, QueueError, UnknownJob
 from queue_core.model import ENDED
-from tests.conformance.builders import FAILURE, START, SUCCESS, Bench
+from tests.conformance.builders import FAILURE, PERSON, START, SUCCESS, Bench
 
 
 def ended(bench: Bench, state: str, **fields: object) -> int:
@@ -61,7 +61,7 @@ class TestReplay:
 
     def test_what_a_person_replays_is_no_longer_rejected(self, bench: Bench) -> None:
         job = bench.add(held="ask", caller="agent")
-        bench.store.reject([job], now=bench.now)
+        bench.store.reject([job], by=PERSON, now=bench.now)
         assert bench.job(job).rejected_at == bench.now
         bench.replay(job)
         assert bench.job(job).rejected_at is None

@@ -17,7 +17,7 @@ from queue_core.quotas import Quotas
 from queue_core.schedules import MOST_OF_AGENTS
 from queue_core.service import Queue
 from queue_core.value import replace
-from tests.conformance.builders import PLENTY, START, Bench, admission
+from tests.conformance.builders import PLENTY, START, Bench, admission, whose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def row(name: str = "s", **fields: Any) -> ScheduleRow:
 @pytest.fixture
 def added(bench: Bench) -> ScheduleRow:
     """One schedule, due in a minute."""
-    assert bench.store.add_schedule(row())
+    assert bench.store.add_schedule(row(), by=PERSON)
     return row()
 
 
@@ -53,62 +53,62 @@ class TestTheStore:
     def test_a_schedule_comes_back_as_it_was_added(self, bench: Bench) -> None:
         given = [row("a", cron="0 3 * * *", every=None, zone="Europe/Berlin", missed="skip"), row("b", every=0.1 + 0.2)]
         for one in reversed(given):
-            assert bench.store.add_schedule(one)
+            assert bench.store.add_schedule(one, by=PERSON)
         assert bench.store.schedules() == given
 
     def test_a_name_is_taken_once(self, bench: Bench, added: ScheduleRow) -> None:
-        assert not bench.store.add_schedule(replace(added, every=5.0))
+        assert not bench.store.add_schedule(replace(added, every=5.0), by=PERSON)
         assert bench.store.schedules() == [added]
 
     def test_one_takes_the_place_of_another_as_long_as_that_is_the_one_that_was_seen(
         self, bench: Bench, added: ScheduleRow
     ) -> None:
         second, third = replace(added, created_at=START + 1, every=5.0), replace(added, created_at=START + 2)
-        assert bench.store.add_schedule(second, replacing=added)
-        assert not bench.store.add_schedule(third, replacing=added)
+        assert bench.store.add_schedule(second, replacing=added, by=PERSON)
+        assert not bench.store.add_schedule(third, replacing=added, by=PERSON)
         assert bench.store.schedules() == [second]
 
     @pytest.mark.parametrize("other", [row("unknown"), row("t", created_at=START - 1)], ids=["unknown", "replaced"])
     def test_all_are_as_they_were_seen_or_none_is_removed_or_paused(
         self, bench: Bench, added: ScheduleRow, other: ScheduleRow
     ) -> None:
-        bench.store.add_schedule(row("t"))
+        bench.store.add_schedule(row("t"), by=PERSON)
         before = bench.store.schedules()
-        assert not bench.store.remove_schedules([added, other])
-        assert bench.store.pause_schedules([added, other], paused=True, by="person") is None
+        assert not bench.store.remove_schedules([added, other], by=PERSON, now=bench.now)
+        assert bench.store.pause_schedules([added, other], paused=True, by=PERSON, now=bench.now) is None
         assert bench.store.schedules() == before
-        assert bench.store.remove_schedules([added])
+        assert bench.store.remove_schedules([added], by=PERSON, now=bench.now)
         assert [one.name for one in bench.store.schedules()] == ["t"]
 
     def test_what_was_decided_before_a_person_paused_it_holds_no_longer(self, bench: Bench, added: ScheduleRow) -> None:
-        (resting,) = bench.store.pause_schedules([added], paused=True, by="person") or []
-        assert not bench.store.remove_schedules([added])
-        assert not bench.store.add_schedule(replace(added, every=5.0), replacing=added)
-        assert bench.store.pause_schedules([added], paused=False, by="automatic") is None
+        (resting,) = bench.store.pause_schedules([added], paused=True, by=PERSON, now=bench.now) or []
+        assert not bench.store.remove_schedules([added], by=PERSON, now=bench.now)
+        assert not bench.store.add_schedule(replace(added, every=5.0), replacing=added, by=PERSON)
+        assert bench.store.pause_schedules([added], paused=False, by=AGENT, now=bench.now) is None
         assert bench.store.schedules() == [resting]
-        assert bench.store.remove_schedules([resting])
+        assert bench.store.remove_schedules([resting], by=PERSON, now=bench.now)
 
     def test_a_caller_has_so_many_and_no_more_and_others_do_not_count(self, bench: Bench) -> None:
         for name in ("a", "b"):
-            assert bench.store.add_schedule(row(name, caller="agent"), most=2)
-            bench.store.add_schedule(row("hooks " + name, caller="hook"))
+            assert bench.store.add_schedule(row(name, caller="agent"), most=2, by=PERSON)
+            bench.store.add_schedule(row("hooks " + name, caller="hook"), by=PERSON)
         before = bench.store.schedules()
         with pytest.raises(QueueFull, match="agents have 2 schedules, which is as many as they may"):
-            bench.store.add_schedule(row("c", caller="agent"), most=2)
+            bench.store.add_schedule(row("c", caller="agent"), most=2, by=PERSON)
         assert bench.store.schedules() == before
-        assert bench.store.add_schedule(row("b", caller="agent", every=5.0), replacing=row("b"), most=2)
-        assert bench.store.add_schedule(row("persons"))
+        assert bench.store.add_schedule(row("b", caller="agent", every=5.0), replacing=row("b"), most=2, by=PERSON)
+        assert bench.store.add_schedule(row("persons"), by=PERSON)
 
     def test_what_is_due_is_listed_longest_due_first(self, bench: Bench) -> None:
         for name, due in (("later", 20.0), ("first", 10.0), ("not yet", 30.0), ("never", None)):
-            bench.store.add_schedule(row(name, next_at=None if due is None else START + due))
+            bench.store.add_schedule(row(name, next_at=None if due is None else START + due), by=PERSON)
         assert [one.name for one in bench.store.due_schedules(START + 20, limit=9)] == ["first", "later"]
         assert [one.name for one in bench.store.due_schedules(START + 20, limit=1)] == ["first"]
         assert bench.store.due_schedules(START + 9.99, limit=9) == []
 
     def test_the_next_due_time_is_a_jobs_or_a_schedules(self, bench: Bench) -> None:
         assert bench.store.next_due(START) is None
-        bench.store.add_schedule(row("a", next_at=START + 20))
+        bench.store.add_schedule(row("a", next_at=START + 20), by=PERSON)
         assert bench.store.next_due(START) == START + 20
         bench.add(due_at=START + 10)
         bench.add(due_at=START + 30)
@@ -131,14 +131,14 @@ class TestTheStore:
     def test_what_was_decided_about_a_schedule_does_not_hold_for_its_successor(
         self, bench: Bench, added: ScheduleRow
     ) -> None:
-        bench.store.add_schedule(replace(added, created_at=START + 1), replacing=added)
+        bench.store.add_schedule(replace(added, created_at=START + 1), replacing=added, by=PERSON)
         assert fire(bench, added, admission(), next_at=START + 120) is None
         assert bench.everything() == []
 
     def test_neither_for_one_that_was_paused_or_removed(self, bench: Bench, added: ScheduleRow) -> None:
-        (resting,) = bench.store.pause_schedules([added], paused=True, by="person") or []
+        (resting,) = bench.store.pause_schedules([added], paused=True, by=PERSON, now=bench.now) or []
         assert fire(bench, added, admission(), next_at=START + 120) is None
-        bench.store.remove_schedules([resting])
+        bench.store.remove_schedules([resting], by=PERSON, now=bench.now)
         assert fire(bench, added, admission(), next_at=START + 120) is None
         assert bench.everything() == []
 
@@ -204,32 +204,34 @@ class TestTheStore:
         assert stored(bench).trouble is None
 
     def test_a_paused_one_is_not_due_and_goes_on_where_it_is_told(self, bench: Bench, added: ScheduleRow) -> None:
-        assert bench.store.pause_schedules([added], paused=True, by="automatic") == [stored(bench)]
+        assert bench.store.pause_schedules([added], paused=True, by=AGENT, now=bench.now) == [stored(bench)]
         assert (stored(bench).paused, stored(bench).paused_by) == (True, "automatic")
         assert bench.store.due_schedules(START + DAY, limit=9) == []
         assert bench.store.next_due(START) is None
         later = replace(added, next_at=START + DAY, decided_at=START + 1)
-        assert bench.store.pause_schedules([later], paused=False, by="automatic") == [stored(bench)]
+        assert bench.store.pause_schedules([later], paused=False, by=AGENT, now=bench.now) == [stored(bench)]
         now = stored(bench)
         assert (now.paused, now.next_at, now.decided_at) == (False, START + DAY, START + 1)
 
     def test_a_persons_pause_stays_one_whoever_else_pauses(self, bench: Bench, added: ScheduleRow) -> None:
         for by in ("automatic", "person", "automatic"):
-            bench.store.pause_schedules([stored(bench)], paused=True, by=by)
+            bench.store.pause_schedules([stored(bench)], paused=True, by=whose(by), now=bench.now)
         assert stored(bench).paused_by == "person"
 
     def test_to_go_on_with_what_does_not_rest_changes_nothing(self, bench: Bench, added: ScheduleRow) -> None:
-        assert bench.store.pause_schedules([replace(added, next_at=START + DAY)], paused=False, by="person") == [added]
+        assert bench.store.pause_schedules(
+            [replace(added, next_at=START + DAY)], paused=False, by=PERSON, now=bench.now
+        ) == [added]
         assert bench.store.schedules() == [added]
 
     def test_what_was_decided_under_a_clock_that_was_set_back_is_to_be_looked_at(self, bench: Bench) -> None:
         far = START + 30 * DAY
         for name, decided in (("ahead", far), ("a little", START + 59)):
-            bench.store.add_schedule(row(name, next_at=far + 60, decided_at=decided))
-        bench.store.add_schedule(row("never", next_at=None, decided_at=far))
-        bench.store.add_schedule(row("resting", next_at=far + 60, decided_at=far, paused_by="person"))
-        bench.store.add_schedule(row("due", next_at=START, decided_at=far))
-        bench.store.add_schedule(row("put off", next_at=START))
+            bench.store.add_schedule(row(name, next_at=far + 60, decided_at=decided), by=PERSON)
+        bench.store.add_schedule(row("never", next_at=None, decided_at=far), by=PERSON)
+        bench.store.add_schedule(row("resting", next_at=far + 60, decided_at=far, paused_by="person"), by=PERSON)
+        bench.store.add_schedule(row("due", next_at=START, decided_at=far), by=PERSON)
+        bench.store.add_schedule(row("put off", next_at=START), by=PERSON)
         bench.store.trouble_schedule(stored(bench, "put off"), "full", now=far, retry_at=far + 15)
         assert [one.name for one in bench.store.due_schedules(START, limit=9)] == ["due", "ahead", "put off"]
         assert [one.name for one in bench.store.due_schedules(START, limit=2)] == ["due", "ahead"]
@@ -340,9 +342,9 @@ class TestTheRules:
         clockwork.bench.tick(30 * DAY)
         clockwork.add("resumed", every="1h")
         clockwork.add("replaced", every="1h")
-        clockwork.queue.schedules.pause("resumed", caller="person")
+        clockwork.queue.schedules.pause("resumed", by=PERSON)
         clockwork.bench.tick(-30 * DAY - 60)
-        clockwork.queue.schedules.pause("resumed", paused=False, caller="person")
+        clockwork.queue.schedules.pause("resumed", paused=False, by=PERSON)
         clockwork.add("replaced", every="1h", replace=True)
         before = clockwork.queue.schedules.list()
         assert clockwork.off_for(0) == []
@@ -415,8 +417,8 @@ class TestTheRules:
         assert stored(clockwork.bench, "gone").trouble is None
 
     def test_so_is_a_row_that_this_runq_cannot_read(self, clockwork: Clockwork) -> None:
-        clockwork.bench.store.add_schedule(row("strange", job='{"from": "the future"}'))
-        clockwork.bench.store.add_schedule(row("nowhere", cron="0 * * * *", every=None, zone="Mars/Olympus"))
+        clockwork.bench.store.add_schedule(row("strange", job='{"from": "the future"}'), by=PERSON)
+        clockwork.bench.store.add_schedule(row("nowhere", cron="0 * * * *", every=None, zone="Mars/Olympus"), by=PERSON)
         clockwork.add("plain", every=60)
         assert [clockwork.bench.job(one).schedule for one in clockwork.off_for(60)] == ["plain"]
         assert "cannot be read" in (stored(clockwork.bench, "strange").trouble or "")
@@ -471,9 +473,9 @@ class TestWhoMay:
         clockwork.add("hooks", Origin(caller="hook"), every=60)
         for name in ("persons", "hooks"):
             for forbidden in (
-                lambda name=name: clockwork.queue.schedules.remove(name, caller="agent"),
-                lambda name=name: clockwork.queue.schedules.pause(name, caller="agent"),
-                lambda name=name: clockwork.queue.schedules.pause(name, paused=False, caller="agent"),
+                lambda name=name: clockwork.queue.schedules.remove(name, by=AGENT),
+                lambda name=name: clockwork.queue.schedules.pause(name, by=AGENT),
+                lambda name=name: clockwork.queue.schedules.pause(name, paused=False, by=AGENT),
                 lambda name=name: clockwork.add(name, AGENT, every=5, replace=True),
             ):
                 with pytest.raises(NotAllowed, match="no agent's schedule"):
@@ -489,35 +491,35 @@ class TestWhoMay:
     ) -> None:
         clockwork = Clockwork(bench, tmp_path, agents="allow")
         clockwork.add("beat", origin, every="1h")
-        clockwork.queue.schedules.pause("beat", caller="person")
-        clockwork.queue.schedules.pause("beat", caller=origin.caller)
+        clockwork.queue.schedules.pause("beat", by=PERSON)
+        clockwork.queue.schedules.pause("beat", by=origin)
         before = bench.store.schedules()
         for forbidden in (
-            lambda: clockwork.queue.schedules.pause("beat", paused=False, caller=origin.caller),
-            lambda: clockwork.queue.schedules.remove("beat", caller=origin.caller),
+            lambda: clockwork.queue.schedules.pause("beat", paused=False, by=origin),
+            lambda: clockwork.queue.schedules.remove("beat", by=origin),
             lambda: clockwork.add("beat", origin, every=5, replace=True),
         ):
             with pytest.raises(NotAllowed, match=r"was paused by a person, who alone may .* ask the user"):
                 forbidden()
         assert bench.store.schedules() == before
-        clockwork.queue.schedules.pause("beat", paused=False, caller="person")
-        clockwork.queue.schedules.remove("beat", caller=origin.caller)
+        clockwork.queue.schedules.pause("beat", paused=False, by=PERSON)
+        clockwork.queue.schedules.remove("beat", by=origin)
 
     @pytest.mark.parametrize("origin", [AGENT, HOOK], ids=["agent", "hook"])
     def test_what_it_has_paused_itself_it_may_resume(self, bench: Bench, tmp_path: Path, origin: Origin) -> None:
         clockwork = Clockwork(bench, tmp_path, agents="allow")
         clockwork.add("beat", origin, every="1h")
-        (resting,) = clockwork.queue.schedules.pause("beat", caller=origin.caller)
-        (going,) = clockwork.queue.schedules.pause("beat", paused=False, caller=origin.caller)
+        (resting,) = clockwork.queue.schedules.pause("beat", by=origin)
+        (going,) = clockwork.queue.schedules.pause("beat", paused=False, by=origin)
         assert (resting.paused_by, going.paused_by) == ("automatic", None)
 
     def test_a_persons_pause_outlives_the_replacement_and_an_agents_does_not(self, clockwork: Clockwork) -> None:
         clockwork.add(every="1h")
-        clockwork.queue.schedules.pause("s", caller="person")
+        clockwork.queue.schedules.pause("s", by=PERSON)
         assert clockwork.add(every="2h", replace=True).paused_by == "person"
         assert clockwork.off_for(DAY) == []
-        clockwork.queue.schedules.pause("s", paused=False, caller="person")
-        clockwork.queue.schedules.pause("s", caller="hook")
+        clockwork.queue.schedules.pause("s", paused=False, by=PERSON)
+        clockwork.queue.schedules.pause("s", by=Origin(caller="hook"))
         assert clockwork.add(every="1h", replace=True).paused_by is None
 
     def test_agents_have_twenty_schedules_at_most_and_persons_as_many_as_they_like(
@@ -530,7 +532,7 @@ class TestWhoMay:
             clockwork.add("one-more", AGENT, every="1h")
         clockwork.add("a1", AGENT, every="2h", replace=True)
         clockwork.add("persons", every="1h")
-        clockwork.queue.schedules.remove("a2", caller="agent")
+        clockwork.queue.schedules.remove("a2", by=AGENT)
         clockwork.add("a-new", AGENT, every="1h")
 
 

@@ -15,12 +15,13 @@ import pytest
 from queue_core import backups, restoring, safekeeping
 from queue_core.errors import NotAllowed, QueueError, StoreError, StoreFull
 from queue_core.home import Home
+from queue_core.model import Origin
 from queue_core.sqlite import backup as engine
 from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION
 from queue_core.sqlite.migrations import STEPS, statements
 from queue_core.sqlite.restore import LEAP
 from queue_core.sqlite.store import SqliteStore
-from tests.conformance.builders import START, Bench
+from tests.conformance.builders import PERSON, START, Bench
 from tests.sqlite.conftest import alter, damage, raw
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def restore(home: Home, wanted: str | None = None, now: float = START + 100) -> Restored:
     chosen = restoring.choose(home, wanted, now=now).chosen
-    return restoring.restore_backup(home, chosen, "person", clock=lambda: now, chance=lambda: 0.0)
+    return restoring.restore_backup(home, chosen, PERSON, clock=lambda: now, chance=lambda: 0.0)
 
 
 class TestRestoringIntoASoundDatabase:
@@ -126,10 +127,12 @@ class TestRestoringIntoASoundDatabase:
             "import os, sys\n"
             "from queue_core import restoring\n"
             "from queue_core.home import Home\n"
+            "from queue_core.model import Origin\n"
             f"restoring.restore.{step} = lambda *_: os._exit(9)\n"
             "home = Home(data=sys.argv[1], config=sys.argv[1])\n"
             f"chosen = restoring.choose(home, None, now={START + 1}).chosen\n"
-            f"restoring.restore_backup(home, chosen, 'person', clock=lambda: {START + 1}, chance=lambda: 0.0)\n"
+            "person = Origin(caller='person')\n"
+            f"restoring.restore_backup(home, chosen, person, clock=lambda: {START + 1}, chance=lambda: 0.0)\n"
         )
         environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         killed = subprocess.run([sys.executable, "-c", script, home.data], env=environ, check=False)
@@ -159,7 +162,7 @@ class TestRestoringIntoASoundDatabase:
         safekeeping.take(home, lambda: START)
         chosen = restoring.choose(home, None, now=START).chosen
         with pytest.raises(NotAllowed):
-            restoring.restore_backup(home, chosen, caller, clock=lambda: START, chance=lambda: 0.0)
+            restoring.restore_backup(home, chosen, Origin(caller=caller), clock=lambda: START, chance=lambda: 0.0)
 
     def test_without_room_for_what_is_restored_nothing_is_changed_either(
         self, home: Home, bench: Bench, copies: Path
@@ -176,7 +179,7 @@ class TestRestoringIntoASoundDatabase:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
         try:
             with pytest.raises(StoreFull, match="is full"):
-                restoring.restore_backup(home, chosen, "person", clock=lambda: START, chance=lambda: 0.0)
+                restoring.restore_backup(home, chosen, PERSON, clock=lambda: START, chance=lambda: 0.0)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert bench.states(job) == ["available"]

@@ -16,7 +16,7 @@ from queue_core.sqlite import backup as engine
 from queue_core.sqlite.diagnosis import diagnose
 from queue_core.sqlite.engine import APPLICATION_ID
 from queue_core.sqlite.migrations import STEPS, statements
-from tests.conformance.builders import START, Bench
+from tests.conformance.builders import PERSON, START, Bench
 from tests.sqlite.conftest import alter, raw
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def restore(home: Home, wanted: str) -> restoring.Restored:
     chosen = restoring.choose(home, wanted, now=START + 100).chosen
-    return restoring.restore_backup(home, chosen, "person", clock=lambda: START + 100, chance=lambda: 0.0)
+    return restoring.restore_backup(home, chosen, PERSON, clock=lambda: START + 100, chance=lambda: 0.0)
 
 
 def test_one_of_the_first_schema_is_a_whole_queue(home: Home, bench: Bench, copies: Path) -> None:

@@ -279,16 +279,35 @@ class TestVersionControl:
 class TestWhatGoesWithIt:
     RULE = Rule(argv=("make", "test"), env=("CI",), stdin=True)
 
-    @pytest.mark.parametrize(
-        "more", [{"env": {"LD_PRELOAD": "x"}}, {"pass_env": ("API_KEY",)}, {"env": {"CI": "1", "X": ""}}]
-    )
+    @pytest.mark.parametrize("more", [{"env": {"LD_PRELOAD": "x"}}, {"env": {"CI": "1", "X": ""}}])
     def test_variables_that_the_rule_does_not_name_have_to_be_asked_about(self, more: dict[str, Any]) -> None:
         decision = judge(["make", "test"], self.RULE, **more)
         assert decision.verdict == "ask"
         assert "variable" in decision.reason
 
     def test_variables_that_it_names_are_fine(self) -> None:
-        assert judge(["make", "test"], self.RULE, env={"CI": "1"}, pass_env=("CI",)).verdict == "allowed"
+        assert judge(["make", "test"], self.RULE, env={"CI": "1"}).verdict == "allowed"
+
+    @pytest.mark.parametrize(("value", "verdict"), [("fast", "allowed"), ("slow", "ask"), ("", "ask")])
+    def test_a_rule_may_name_the_one_value_that_a_variable_may_have(self, value: str, verdict: str) -> None:
+        decision = judge(["make", "x"], Rule(argv=("make", "x"), env=("MODE=fast",)), env={"MODE": value})
+        assert decision.verdict == verdict
+        assert verdict == "allowed" or "MODE be set to that value" in decision.reason
+
+    @pytest.mark.parametrize(
+        ("cwd", "verdict"), [("/project/a", "allowed"), ("/project", "ask"), ("/project/ab", "ask")]
+    )
+    def test_a_rule_may_hold_for_one_folder_alone(self, cwd: str, verdict: str) -> None:
+        assert judge(["make", "x"], Rule(argv=("make", "x"), cwd="/project/a"), cwd=cwd).verdict == verdict
+
+    def test_what_the_repository_runs_has_to_be_asked_about_unless_the_rule_trusts_it(self) -> None:
+        rule = Rule(argv=("git", "status"))
+        runs = {"repository_runs": "core.fsmonitor"}
+        assert judge(["git", "status"], rule).verdict == "allowed"
+        decision = judge(["git", "status"], rule, **runs)
+        assert (decision.verdict, "core.fsmonitor" in decision.reason) == ("ask", True)
+        trusting = Rule(argv=("git", "status"), trust_repository=True)
+        assert judge(["git", "status"], trusting, **runs).verdict == "allowed"
 
     def test_input_has_to_be_covered_too(self) -> None:
         assert judge(["make", "test"], self.RULE, stdin=True).verdict == "allowed"

@@ -42,7 +42,6 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "backup_keep": ("1", 1),
     "snapshot_every": ("0", 0),
     "snapshot_keep": ("2", 2),
-    "pass_env": ("A,B C", ("A", "B", "C")),
     "log_level": ("debug", "debug"),
     "min_free_mb": ("1", 1.0),
 }
@@ -77,10 +76,22 @@ class TestEnvironment:
         assert getattr(load(home, {"RUNQ_" + name.upper(): text}), name) == value
 
     def test_the_examples_leave_nothing_out(self) -> None:
-        assert set(SPECS) - set(EXAMPLES) == {"agents", "roots", "queues", "escalate", "retry"}
+        policy = {name for name, spec in SPECS.items() if spec.policy}
+        assert policy == {"agents", "roots", "pass_env", "agent_timeout", "isolation", "output_secrets", "audit_days"}
+        assert set(SPECS) - set(EXAMPLES) == policy | {"queues", "escalate", "retry"}
         assert set(SPECS) == set(Settings._fields) - {"explicit"}  # pyright: ignore[reportPrivateUsage]
 
-    @pytest.mark.parametrize(("name", "value"), [("AGENTS", "allow"), ("ROOTS", "/"), ("QUEUES", "x"), ("RETRY", "x")])
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("AGENTS", "allow"),
+            ("ROOTS", "/"),
+            ("PASS_ENV", "KEY"),
+            ("ISOLATION", "none"),
+            ("QUEUES", "x"),
+            ("RETRY", "x"),
+        ],
+    )
     def test_policy_comes_from_the_users_file_alone(self, home: Home, name: str, value: str) -> None:
         assert load(home, {"RUNQ_" + name: value}) == Settings()
 

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from queue_core.model import Origin
 from tests.helpers import wait_until
 
 from .conftest import PATIENCE, Process, Rig, alive
@@ -90,7 +91,7 @@ def test_a_worker_ends_what_lives_on_without_its_keeper(rig: Rig, bystander: int
     """The worker looks after it, the grandchild in a session of its own too, and works on meanwhile."""
     job, pids, worker = started(rig)
     rig.kill_keepers()
-    rig.queue.store.cancel([job], now=0.0)  # only the mark, as from another machine
+    rig.queue.store.cancel([job], by=Origin(caller="person"), now=0.0)  # only the mark, as from another machine
     wait_until(lambda: not alive(pids[0]) and not alive(pids[1]) and not alive(pids[2]), "the tree is gone", PATIENCE)
     assert rig.reaches(job, "cancelled").attempt == 1
     assert worker.popen.poll() is None
