@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from queue_core.home import Home
     from queue_core.jobs import DeedFilter, Filter, Job, QueueRow
-    from queue_core.model import JobState
+    from queue_core.model import JobState, Origin
     from queue_core.outcomes import OutputFile
     from queue_core.settings import Settings
     from queue_core.store import Store
@@ -87,6 +87,18 @@ class Look:
             all_rest_until=self.store.rest_of_all(),
             workers=len(self.live_workers()),
         )
+
+    def request_view(self, job_id: int, by: Origin) -> View:
+        """All that a person is to know who decides on a held job, the values of its own variables included.
+
+        NotAllowed for everybody else.
+        """
+        from queue_core import views
+
+        if by.caller != "person":
+            raise NotAllowed("only a person may see what is asked for in full; ask the user to do it")
+        it = self.job(job_id)
+        return views.request(it, self.store.input(job_id))
 
     def output(self, job_id: int, *, attempt: int | None = None) -> OutputFile:
         """What an attempt wrote: the latest (also of a running one), or the `attempt`-th, 1 being the first."""

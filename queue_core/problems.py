@@ -64,10 +64,12 @@ def _disk(queue: Look) -> str | None:
 
 
 def _policy(queue: Look) -> str | None:
+    broken = rules.load_or_ask(queue.home.rules_file)[1]
+    if broken:
+        return f"no rule is in force, and agents have to ask for everything: {broken}"
     if queue.settings.agents == "allow":
         return 'agents may run anything: config.toml says agents = "allow"'
-    broken = rules.load_or_ask(queue.home.rules_file)[1]
-    return f"no rule is in force: {broken}" if broken else None
+    return None
 
 
 def _spool(queue: Look) -> str | None:

@@ -51,6 +51,7 @@ def job(
         "program": it.program,
         "cwd": it.cwd,
         "env": sorted(it.env),
+        "own_env": sorted(it.own_env),
         "timeout": it.timeout,
         "retries": it.retries,
         "sequential": it.sequential,
@@ -103,6 +104,29 @@ def summary(it: Job) -> View:
         "on_dead": [list(step.argv) for step in it.on_dead],
         "on_dead_programs": [step.executable for step in it.on_dead],
         "escalated_to": it.escalated_to,
+    }
+
+
+def request(it: Job, given: bytes | None) -> View:
+    """What a held job asks for, in full: for the person who decides, and nobody else."""
+    return {
+        "id": it.id,
+        "state": it.state,
+        "argv": list(it.argv),
+        "handler": it.handler,
+        "arguments": dict(it.arguments),
+        "program": it.program,
+        "cwd": it.cwd,
+        "env": {name: it.env.get(name, "") for name in it.own_env},
+        "stdin": text_of(given) if given is not None else None,
+        "stdin_path": it.stdin_path,
+        "on_dead": [list(step.argv) for step in it.on_dead],
+        "on_dead_programs": [step.executable for step in it.on_dead],
+        "timeout": it.timeout,
+        "caller": it.caller,
+        "session": it.session,
+        "project": it.project,
+        "reason": it.reason,
     }
 
 

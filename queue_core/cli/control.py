@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from queue_core.callers import under_hook
-from queue_core.cli.context import at_most_one, complain, job_ids, known_queue, opened, report
-from queue_core.cli.options import JSON, Given, Verb
-from queue_core.cli.text import columns, command_with_steps
+from queue_core.cli.context import at_most_one, complain, job_ids, known_queue, opened, report, write_json, write_lines
+from queue_core.cli.options import JSON, Given, Option, Verb
+from queue_core.cli.text import columns, command_with_steps, request_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,16 @@ VERBS = {
         "runq cancel 7 8",
         more=_ALL_OR_NONE,
     ),
-    "approve": _verb(
-        "approve",
-        "Let held jobs run: those of agents that no rule of yours covers. A person's alone.",
-        "runq approve 7\nrunq list --state held",
+    "approve": Verb(
+        name="approve",
+        summary="Let held jobs run: those of agents that no rule of yours covers. A person's alone.",
+        usage=("ID... [--json]", "--show ID... [--json]"),
+        operands="ID...",
+        options=(
+            Option(name="show", help="show all that they ask for, values of variables and input too; approve nothing"),
+            JSON,
+        ),
+        example="runq list --state held\nrunq approve --show 7\nrunq approve 7",
         more=_ALL_OR_NONE,
     ),
     "reject": _verb("reject", "Refuse held jobs for good. A person's alone.", "runq reject 7", more=_ALL_OR_NONE),
@@ -95,10 +101,22 @@ def _cancelled(one: int, found: JobState, now: JobState) -> str:
 def run_approve(given: Given) -> int:
     """`runq approve`."""
     ids = job_ids(given, "approve")
+    if given.get("show"):
+        return _show_requests(given, ids)
     with opened() as queue:
         released = {one: command_with_steps(queue.job_view(one)) for one in ids}
         moved = queue.approve(ids)
     _report(given, moved, lambda one, state: f"Approved job {one} ({state}): {released[one]}")
+    return 0
+
+
+def _show_requests(given: Given, ids: Sequence[int]) -> int:
+    with opened() as queue:
+        asked = [queue.request_view(one, queue.origin()) for one in ids]
+    if given.get("json"):
+        write_json({"jobs": asked})
+    else:
+        write_lines("\n\n".join("\n".join(request_lines(one)) for one in asked).split("\n"))
     return 0
 
 

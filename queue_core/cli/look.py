@@ -218,7 +218,7 @@ def _job_lines(job: View) -> Iterator[str]:
             yield columns(key, value)
     if job["handler"]:
         yield columns("result", dumps(job["result"]) if job["result"] is not None else None)
-    for key in ("env", "locks"):
+    for key in ("env", "own_env", "locks"):
         yield columns(key, " ".join(job[key]))
     for argv in job["on_dead"] or [()]:
         yield columns("on_dead", quoted(argv))

@@ -26,7 +26,6 @@ from queue_core.cli.text import (
     size,
     steps_of,
 )
-from queue_core.environment import CAPTURED
 from queue_core.model import WAITING
 from queue_core.views import folder_of
 
@@ -335,7 +334,7 @@ def _facts(job: View) -> list[tuple[str, str | None]]:
         ("attempts", f"{job['attempt']} of {job['max_attempts']}"),
         ("time-out", limit),
         ("locks", ", ".join(job["locks"])),
-        ("variables", ", ".join(name for name in job["env"] if name not in CAPTURED)),
+        ("variables", ", ".join(map(printable, job["own_env"]))),
         ("unique", job["unique"]),
         ("schedule", job["schedule"]),
         ("on dead", steps_of(job) or None),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     View = Mapping[str, Any]
 
 NOTHING = "-"  # an empty column in a pipe
+LONGEST_INPUT = 2000  # characters of what a held job would read that are shown
 _CONTROL_SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
 _SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
 
@@ -74,6 +75,34 @@ def steps_of(job: View) -> str:
     if job["caller"] == "agent":  # the variables of its job decide where a name leads: who approves it has to see that
         commands = [f"{it} ({printable(path)})" for it, path in zip(commands, job["on_dead_programs"], strict=True)]
     return "; then ".join(commands) + after
+
+
+def request_lines(asked: View) -> list[str]:
+    """What a held job asks for, in full: one thing a line, so that nothing in it can pass for another."""
+    facts: list[tuple[str, str | None]] = [
+        ("command", command_of(asked)),
+        ("program", asked["program"] and printable(asked["program"])),
+        ("folder", printable(asked["cwd"])),
+        *(("variable", f"{printable(name)}={_word(value)}") for name, value in asked["env"].items()),
+        ("input", None if asked["stdin"] is None else _given(asked["stdin"])),
+        ("input file", asked["stdin_path"] and printable(asked["stdin_path"])),
+        ("if it fails", steps_of(asked) or None),
+        ("asked by", _asker(asked)),
+        ("because", asked["reason"] and printable(asked["reason"])),
+    ]
+    state = "" if asked["state"] == "held" else f", which is {asked['state']} and waits for nobody's approval"
+    return [f"Job {asked['id']}{state}", *(f"  {name:<12}{value}" for name, value in facts if value)]
+
+
+def _given(text: str) -> str:
+    shown = printable(text[:LONGEST_INPUT])
+    more = len(text) - LONGEST_INPUT
+    return shown if more <= 0 else f"{shown} … and {more} characters more: `--json` shows all of it"
+
+
+def _asker(asked: View) -> str:
+    place = f" in {printable(asked['project'])}" if asked["project"] else ""
+    return f"{'an agent' if asked['caller'] == 'agent' else 'a ' + asked['caller']}{place}"
 
 
 def called(handler: str, arguments: Mapping[str, object]) -> str:

@@ -31,6 +31,15 @@ def note_jobs(tx: sqlite3.Connection, what: str, jobs: Iterable[int], by: Origin
     tx.executemany(_INSERT, [(now, what, job, None, *who) for job in jobs])
 
 
+def note_handed_over(tx: sqlite3.Connection, job: int, now: float) -> None:
+    """Note a job that took over from another: it was queued by whoever had queued that one."""
+    tx.execute(
+        "INSERT INTO audit (at, what, job, about, caller, client, session, project)"
+        " SELECT ?, 'queued', id, argv, caller, client, session, project FROM jobs WHERE id = ?",
+        (now, job),
+    )
+
+
 def forget(tx: sqlite3.Connection, *, before: float) -> int:
     """Forget what was noted before a time (seconds since the epoch); how many deeds went.
 

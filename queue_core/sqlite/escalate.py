@@ -11,6 +11,7 @@ from os.path import realpath
 
 from queue_core.escalation import ID
 from queue_core.fastjson import dumps
+from queue_core.sqlite import audit
 from queue_core.sqlite.reads import SUCCESSORS
 
 TYPE_CHECKING = False
@@ -49,7 +50,8 @@ def hand_over(tx: sqlite3.Connection, job_id: int, chain: Sequence[Sequence[Any]
     """Queue the first step of a dead job's chain: once for each death, in the transaction that settles it."""
     (_, executable, *argv), *rest = chain
     names = {"program": realpath(executable), "executable": executable, "argv": dumps(argv)}
-    tx.execute(_HAND_OVER, {"id": job_id, "now": now, "rest": dumps(rest) if rest else None, **names})
+    parameters = {"id": job_id, "now": now, "rest": dumps(rest) if rest else None, **names}
+    audit.note_handed_over(tx, tx.execute(_HAND_OVER, parameters).lastrowid or 0, now)
 
 
 def successors(tx: sqlite3.Connection, job_id: int) -> list[JobState]:

@@ -76,6 +76,11 @@ class Reading:
 
         return self._read(audit.deeds(wanted))
 
+    def input(self, job_id: int) -> bytes | None:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.given_input(job_id))
+
     def projects_of(self, ids: Sequence[int]) -> dict[int, str | None]:
         from queue_core.sqlite import reads
 

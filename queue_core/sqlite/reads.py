@@ -269,6 +269,12 @@ def states_of(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
     return dict(rows)
 
 
+def given_input(job_id: int) -> Read[bytes | None]:
+    """What was given to a job to read, where the database keeps it."""
+    rows = yield "SELECT stdin FROM inputs WHERE job = ?", (job_id,)
+    return rows[0][0] if rows else None
+
+
 def projects_of(wanted: tuple[int, ...]) -> Read[dict[int, str | None]]:
     """The projects that these jobs belong to; unknown ids are left out."""
     rows = yield f"SELECT id, project FROM jobs WHERE id IN ({marks(wanted)})", wanted

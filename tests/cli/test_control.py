@@ -1,5 +1,7 @@
 """`runq cancel`, `pin`, `pause` and their like: what changes, and that nothing does when an id is wrong."""
 
+import os
+
 import pytest
 
 from tests.cli.conftest import AGENT, Cli, on_terminal
@@ -167,3 +169,40 @@ def test_a_queue_that_a_person_has_paused_is_a_persons_to_resume(cli: Cli, who: 
     cli.add("--queue", "new", "--", "true")
     assert "all queues were paused by a person" in cli("resume", **env).err
     assert "the queue new was paused by a person" in cli("resume", "new", **env).err
+
+
+class TestWhatIsAskedFor:
+    """`approve --show`: a person who decides has to see everything, and nobody else may."""
+
+    def ask(self, cli: Cli, *options: str, stdin: str = "") -> None:
+        cli.ok("add", *options, "--", "env", "-S", "two\nlines", stdin=stdin.encode(), **AGENT)
+
+    def test_it_is_shown_in_full_and_nothing_is_approved(self, cli: Cli) -> None:
+        self.ask(cli, "--env", "GIT_PAGER=sh -c x\n  folder  /safe", "--stdin", "-", stdin="rm -rf ~")
+        shown = cli.ok("approve", "--show", "1")
+        assert [line.split(None, 1) for line in shown.out.splitlines()[1:4]] == [
+            ["command", "env -S $'two\\nlines'"],
+            ["program", os.path.realpath("/usr/bin/env")],
+            ["folder", str(cli.project)],
+        ]
+        assert "  variable    GIT_PAGER=$'sh -c x\\n  folder  /safe'\n" in shown.out
+        assert "  input       rm -rf ~\n" in shown.out
+        assert "  asked by    an agent in " in shown.out
+        assert cli.ok("status", "1", "--json").json["state"] == "held"
+
+    def test_as_json_it_has_the_values(self, cli: Cli) -> None:
+        self.ask(cli, "--env", "A=1", "--stdin", "-", stdin="given")
+        (asked,) = cli.ok("approve", "--show", "1", "--json").json["jobs"]
+        assert (asked["env"], asked["stdin"], asked["argv"]) == ({"A": "1"}, "given", ["env", "-S", "two\nlines"])
+
+    def test_status_names_the_variables_that_were_asked_for_without_their_values(self, cli: Cli) -> None:
+        self.ask(cli, "--env", "PATH=/tmp/evil:/usr/bin", "--env", "KEY=hidden")
+        job = cli.ok("status", "1", "--json")
+        assert job.json["own_env"] == ["KEY", "PATH"]
+        assert "hidden" not in job.out + cli.ok("status", "1").out
+
+    def test_an_agent_is_shown_nothing(self, cli: Cli) -> None:
+        cli.ok("add", "--env", "KEY=hidden", "--", "true")
+        refused = cli("approve", "--show", "1", **AGENT)
+        assert (refused.code, refused.out) == (1, "")
+        assert "only a person" in refused.err

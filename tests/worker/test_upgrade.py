@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queue_core.jobs import DeedFilter
 from queue_core.sqlite.engine import SCHEMA_VERSION
 from tests.worker.conftest import Rig
 
@@ -44,6 +45,29 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     made = Rig(tmp_path)  # opens it, and so brings it up
     yield made
     made.close()
+
+
+def test_one_of_the_second_schema_too_goes_on_and_notes_who_does_what_from_now_on(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(0o700)
+    with closing(sqlite3.connect(home / "runq.db")) as database:
+        database.executescript((FIRST.parent / "schema_2.sql").read_text())
+    (home / "runq.db").chmod(0o600)
+    rig = Rig(tmp_path)
+    try:
+        assert [rig.state(number) for number in (1, 2, 5, 6, 10, 11)] == [
+            *("succeeded", "dead", "blocked", "cancelled", "held", "available")
+        ]
+        assert rig.queue.audit(DeedFilter()) == []
+        rig.runq("approve", "10")
+        rig.runq("cancel", "10", "8", "9")
+        rig.drain()
+        assert rig.state(11) == "succeeded"
+        assert [row.name for row in rig.queue.schedules.list()] == ["beat", "nightly"]
+        noted = [(deed["what"], deed["job"]) for deed in rig.queue.audit(DeedFilter(job=10))]
+        assert noted == [("cancelled", 10), ("approved", 10)]
+    finally:
+        rig.close()
 
 
 def test_nothing_is_lost_or_changed_on_the_way(rig: Rig) -> None:
