@@ -7,7 +7,7 @@ SOURCES := queue_core mcp_server tests
 # Two workers are what a small machine has; a test waits more than it computes.
 TEST_JOBS ?= 2
 
-.PHONY: help demo test check format lint types install dev bench clean
+.PHONY: help demo test fuzz check format lint types install dev bench clean
 
 help:                ## Say what can be made
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -17,6 +17,14 @@ demo: $(VENV)/.installed  ## Set up and run the main job: hooks, a session, kill
 
 test: $(VENV)/.dev   ## Set up and run all tests
 	$(BIN)/python -m pytest -n $(TEST_JOBS)
+
+# Another seed each time; the failure names it. One round takes about half a minute.
+RUNQ_FUZZ_ROUNDS ?= 20
+RUNQ_FUZZ_SEED ?= $(shell date +%s)
+fuzz: export RUNQ_FUZZ_ROUNDS := $(RUNQ_FUZZ_ROUNDS)
+fuzz: export RUNQ_FUZZ_SEED := $(RUNQ_FUZZ_SEED)
+fuzz: $(VENV)/.dev   ## Look for frames and payloads that do harm, for long: RUNQ_FUZZ_ROUNDS=20
+	$(BIN)/python -m pytest -n $(TEST_JOBS) tests/safety/test_fuzz_rpc.py tests/safety/test_fuzz_hook.py
 
 check: format-check lint types test  ## Formatter, linter, strict types, tests: what CI runs
 

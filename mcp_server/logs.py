@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_UNSAID = 1000  # lines that may wait for the reader of stderr; what comes on top of them is dropped
 FLUSH_SECONDS = 0.1  # how long the end of the process waits for the last lines to be read
-SDK = ("mcp", "mcp_server")  # loggers whose warnings belong into the home's file as well
+SDK = ("mcp", "mcp_server", "uvicorn")  # loggers whose warnings belong into the home's file as well
 
 
 class StderrHandler(logging.Handler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from mcp_server.text import clean, escaped
+from mcp_server.text import clean, escaped, headed
 from mcp_server.wording import for_agents
 
 View = dict[str, Any]
@@ -76,7 +76,7 @@ def summary(view: View) -> View:
 
 def full(view: View) -> View:
     """Everything that may be shown of a job, in words for agents."""
-    return without_nulls(_worded(view) | {"output_tail": clean(view["output_tail"])})
+    return without_nulls(_worded(view) | {"output_tail": headed(clean(view["output_tail"]), view["id"])})
 
 
 def status(view: View) -> View:
@@ -173,7 +173,7 @@ def _output_tail(view: View, longest: int) -> View:
     tail = clean(view["output_tail"])
     if not tail:
         return {}
-    return {"output_tail": tail if len(tail) <= longest else "…" + tail[-longest:]}
+    return {"output_tail": headed(tail if len(tail) <= longest else "…" + tail[-longest:], view["id"])}
 
 
 def without_nulls(view: View) -> View:

@@ -56,13 +56,16 @@ class Contents:
         return _json(replies.full(self._session.queue.job_view(_id(job_id))))
 
     def output(self, job_id: str) -> str:
-        """The end of what the latest attempt wrote."""
+        """The end of what the latest attempt wrote, between two lines that say what it is."""
         number = _id(job_id)
+        return text.enclosed(self._output(number), f"output of job {number}")
+
+    def _output(self, number: int) -> str:
         try:
             file = self._session.queue.output(number)
             return text.piece(file, max(0, file.size - OUTPUT_BUDGET), OUTPUT_BUDGET).text
         except FileNotFoundError:
-            raise UnknownJob(job_id) from None
+            raise UnknownJob(number) from None
 
     def state_of(self, uri: str) -> str | None:
         """A resource's content but for what changes with the clock alone; None if there is no such thing."""
@@ -75,7 +78,7 @@ class Contents:
                 return self.dead_letters()
             job_id = uri.removeprefix(JOBS)
             if job_id.endswith(TAIL):
-                return self.output(job_id.removesuffix(TAIL))
+                return self._output(_id(job_id.removesuffix(TAIL)))
             return _json({**self._session.queue.job_view(_id(job_id)), "waiting_for": None})
         except (QueueError, ResourceError):
             return None

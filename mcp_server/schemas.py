@@ -73,6 +73,9 @@ def make_tool(
     )
 
 
+# The SDK names its resolvers there, which means nothing to a model.
+_UNREADABLE: Final = "The client's answer to the question put to its user was none of those offered; nothing was done."
+
 _REPLACED_FIELDS: Final = frozenset({"parameters", "fn_metadata"})
 
 
@@ -156,7 +159,8 @@ class _PlainSpokenTool(Tool):
             raise UnexpectedToolError(f"`{self.name}` failed inside runq; `runq logs` shows why.") from cause
         except ToolError as error:
             # "Error executing tool X: " stands before a deliberate message; the bare message is the cause's.
-            raise ToolError(str(error.__cause__ or error)) from error.__cause__
+            said = str(error.__cause__ or error)
+            raise ToolError(_UNREADABLE if said.startswith("Resolver ") else said) from error.__cause__
 
 
 def _sentence(text: str) -> str:

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 
 from queue_core import changes
-from queue_core.callers import origin_of
+from queue_core.callers import caller_of, origin_of
 from queue_core.errors import QueueError, StoreBusy, StoreError
 from queue_core.model import Origin
 from queue_core.service import Queue
@@ -42,10 +42,15 @@ class Session:
     """The queue as this server has it open. Tools run on threads and use `queue`; waiting is the loop's."""
 
     def __init__(
-        self, environ: Mapping[str, str] | None = None, *, on_open: Callable[[Queue], None] = lambda _: None
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        asks: bool = True,
+        on_open: Callable[[Queue], None] = lambda _: None,
     ) -> None:
-        """`on_open` is called once, on a thread, when there is a queue."""
+        """`asks`: whether the client's answers count as its user's. `on_open` is called once, on a thread."""
         self.environ = os.environ if environ is None else environ
+        self._asks = asks
         self.folder = self.environ.get("CLAUDE_PROJECT_DIR") or _working_folder()
         self.changes = 0  # how many have been seen; for `changed`
         self._on_open = on_open
@@ -89,6 +94,17 @@ class Session:
         """Everything that comes in here comes from an agent."""
         project = self.folder if self.folder != "/" else None
         return replace(origin_of(self.environ, "agent"), client=client, project=project)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether whoever answers a question can only be the user. May open the queue, which blocks.
+
+        Where an agent's own shell or a queued job has started this server, a program may sit at the other end.
+        """
+        if not self._asks or self.environ.get("RUNQ_JOB_ID"):
+            return False
+        started_by = caller_of(self.environ, hook_verb=False, caller_of_job=lambda _: None)
+        return started_by != "agent" and self.queue.settings.agents != "allow"
 
     # life
 

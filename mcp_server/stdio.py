@@ -9,19 +9,17 @@ thread has to be woken for a message.
 """
 
 import fcntl
-import json
 import logging
 import os
 import select
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import aclosing, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.context import ServerRequestContext
@@ -48,8 +46,9 @@ from mcp_types import (
     RequestId,
     SubscribeRequestParams,
     UnsubscribeRequestParams,
-    jsonrpc_message_adapter,
 )
+
+from mcp_server import frames
 
 __all__ = ["run_stdio", "serve_stdio"]
 
@@ -63,7 +62,8 @@ UNREAD_FRAME_SECONDS: Final = 0.1
 """How long a client that does not read its answers may hold up the end."""
 WATCHDOG_SECONDS: Final = 0.25
 """After this the process ends, whatever still runs: clients kill after about half a second anyway."""
-CHUNK_BYTES: Final = 1 << 16
+MOST_REFUSALS: Final = 10_000
+"""How many answers to malformed requests may wait for a client that reads none; the rest are dropped."""
 
 
 def run_stdio(server: MCPServer[Any], *, changes: SubscriptionBus | None = None) -> NoReturn:
@@ -108,6 +108,7 @@ async def serve_stdio(
             await tasks.start(client.watch_signals)
             tasks.start_soon(client.watch_parent)
             tasks.start_soon(client.read)
+            tasks.start_soon(client.refuse)
             if legacy:
                 tasks.start_soon(legacy.pump)
             await lowlevel.run(client.frames, client, options)
@@ -124,8 +125,9 @@ class _Client:
         self._incoming: MemoryObjectSendStream[SessionMessage | Exception]
         self.frames: MemoryObjectReceiveStream[SessionMessage | Exception]
         self._incoming, self.frames = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        self._refusals, self._refused = anyio.create_memory_object_stream[JSONRPCError](MOST_REFUSALS)
         self._reading = anyio.CancelScope()
-        self._unanswered: set[RequestId] = set()
+        self._unanswered: set[RequestId | None] = set()
         self._answered = anyio.Event()
         self._turn = anyio.Lock(fast_acquire=True)
         self._writing: anyio.CancelScope | None = None
@@ -170,7 +172,7 @@ class _Client:
         """Hand over frames until the end; closing the stream is what tells the SDK of it."""
         async with self._incoming:
             with self._reading:
-                async with aclosing(_lines(self._stdin)) as lines:
+                async with aclosing(frames.lines(self._stdin)) as lines:
                     async for line in lines:
                         await self._receive(line)
                 self._begin_leaving("end of input")
@@ -178,11 +180,24 @@ class _Client:
         self._hurry_writing()
 
     async def _receive(self, line: bytes) -> None:
-        message = _parse(line)
-        if message is None:
-            return
-        self._expect_answer(message)
-        await self._incoming.send(SessionMessage(message))
+        message = frames.parse(line)
+        if isinstance(message, frames.Refused):
+            self._note_refusals(message.answers)
+        elif message is not None:
+            self._expect_answer(message)
+            await self._incoming.send(SessionMessage(message))
+
+    def _note_refusals(self, answers: list[JSONRPCError]) -> None:
+        for answer in answers:
+            with suppress(anyio.WouldBlock):
+                self._refusals.send_nowait(answer)
+                self._unanswered.add(answer.id)
+
+    async def refuse(self) -> None:
+        """Answer malformed requests; beside the reader, which must not wait for a client that reads no answers."""
+        with suppress(anyio.BrokenResourceError):
+            async for answer in self._refused:
+                await self.send(SessionMessage(answer))
 
     def _expect_answer(self, message: JSONRPCMessage) -> None:
         # A subscription is answered when it ends, a cancelled request never: the end waits for neither.
@@ -205,7 +220,7 @@ class _Client:
     # -- writing: the SDK's WriteStream ------------------------------------------------------------
 
     async def send(self, item: SessionMessage, /) -> None:
-        frame = _frame(item.message)
+        frame = frames.encode(item.message)
         async with self._turn:
             await self._write_whole(frame)
         if isinstance(item.message, JSONRPCResponse | JSONRPCError):
@@ -331,57 +346,6 @@ def _wire() -> Generator[tuple[int, int]]:
         for private, public in ((stdin, 0), (stdout, 1)):
             os.dup2(private, public)
             os.close(private)
-
-
-async def _lines(fd: int) -> AsyncGenerator[bytes]:
-    """Lines without their newline; also the last one, if the input ends in the middle of it."""
-    parts: list[bytes] = []  # joined once a line: a frame of 10 MB costs 10 MB of copying, not its square
-    while chunk := await _read(fd):
-        *ends, rest = chunk.split(b"\n")
-        for end in ends:
-            yield b"".join((*parts, end))
-            parts.clear()
-        if rest:
-            parts.append(rest)
-    if parts:
-        yield b"".join(parts)
-
-
-async def _read(fd: int) -> bytes:
-    """Whatever is there, empty at the end of file (or if the other end was torn away)."""
-    try:
-        await anyio.wait_readable(fd)
-    except OSError:  # epoll refuses files, kqueue some terminals
-        return await anyio.to_thread.run_sync(_read_or_end, fd, abandon_on_cancel=True)
-    return _read_or_end(fd)
-
-
-def _read_or_end(fd: int) -> bytes:
-    try:
-        return os.read(fd, CHUNK_BYTES)
-    except OSError:
-        return b""
-
-
-def _parse(line: bytes) -> JSONRPCMessage | None:
-    if not line.strip():
-        return None
-    try:
-        return jsonrpc_message_adapter.validate_json(line.decode(errors="replace"), by_name=False)
-    except ValueError:
-        # Not answered: there is no id to answer to. Its text stays out of the log, it may hold anything.
-        logger.warning("ignored %d bytes of input that are no JSON-RPC message", len(line))
-        return None
-
-
-def _frame(message: JSONRPCMessage) -> bytes:
-    try:
-        text = message.model_dump_json(by_alias=True, exclude_unset=True)
-    except ValueError:
-        # A lone surrogate (from a file name or an output that is no UTF-8): JSON has no such text, and in the
-        # SDK's own transport this exception ends the server.
-        text = json.dumps(message.model_dump(by_alias=True, exclude_unset=True), ensure_ascii=False)
-    return text.encode(errors="replace") + b"\n"
 
 
 def _start_watchdog() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 from collections import deque
 from collections.abc import Generator
 from typing import NamedTuple, Protocol
@@ -58,6 +60,12 @@ def escaped(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def quoted(text: str) -> str:
+    """Text in quotes, on one line, with everything made visible that is not a plain character: for people to judge."""
+    shown = escaped(json.dumps(text, ensure_ascii=False))
+    return "".join(one if one == " " or one.isprintable() else f"\\u{ord(one):04x}" for one in shown)
+
+
 def decoded(chunk: bytes) -> str:
     """Bytes as clean text; what is no UTF-8 is replaced."""
     return clean(chunk.decode("utf-8", "replace"))
@@ -71,6 +79,29 @@ def piece(output: Output, start: int, budget: int) -> Piece:
         cut = _unfinished(chunk)
         chunk, end = chunk[: len(chunk) - cut], end - cut
     return Piece(decoded(chunk[_continued(chunk) if start else 0 :]), end)
+
+
+def head_and_tail(output: Output, budget: int) -> tuple[str, int]:
+    """The beginning and the end of an output that is larger than the budget, and how many bytes that leaves out.
+
+    A quarter of the budget for the beginning: what went wrong mostly stands at the end.
+    """
+    head = piece(output, 0, budget // 4)
+    start = max(head.end, output.size - (budget - budget // 4))
+    left_out = start - head.end
+    gap = f"[... {left_out} bytes left out here; offset or grep reach them ...]"
+    return f"{head.text.rstrip()}\n{gap}\n{piece(output, start, budget).text}", left_out
+
+
+def headed(shown: str, job_id: int) -> str:
+    """What a job wrote, under a line that says so. Where it ends, the quotes of JSON around it say."""
+    return f"[untrusted output of job {job_id}]\n{shown}" if shown else ""
+
+
+def enclosed(shown: str, what: str) -> str:
+    """The same for what is not quoted: between two lines of which the text cannot know the second."""
+    boundary = secrets.token_hex(8)
+    return f"[untrusted {what}, up to the line with {boundary}]\n{shown}\n[end of untrusted {what}: {boundary}]"
 
 
 def _unfinished(chunk: bytes) -> int:

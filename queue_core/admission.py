@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/:")
 MAX_STDIN = 16 * 1024 * 1024
+MAX_META = 64 * 1024  # characters
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -59,6 +60,8 @@ def _prepare_one(
     _check_values(job)
     cwd = os.path.normpath(os.path.join(folder, os.path.expanduser(job.cwd))) if job.cwd else folder
     check_folder(cwd)
+    if origin.caller == "agent":
+        cwd = os.path.realpath(cwd)  # what is judged and approved is a folder, not wherever a link leads later
     path = job.env.get("PATH") or environ.get("PATH") or DEFAULT_PATH
     executable = find(job.argv[0], cwd, path)
     on_dead = _on_dead(job, origin, settings, executable, cwd, path)
@@ -190,6 +193,9 @@ def _check_values(job: NewJob) -> None:
         raise InvalidJob(f"the input has {len(job.stdin)} bytes, and {MAX_STDIN} is the most; pass --stdin FILE")
     if job.stdin_path is not None and not os.path.isfile(job.stdin_path):
         raise InvalidJob(f"the input file {job.stdin_path} does not exist; check --stdin")
+    noted = sum(len(key) + len(value) for key, value in job.meta.items())
+    if noted > MAX_META:
+        raise InvalidJob(f"the notes (meta) have {noted} characters, and {MAX_META} is the most; keep them in a file")
     for text in (job.unique, job.name):
         if text is not None and (not text or len(text) > 1000 or "\0" in text):
             raise InvalidJob("a unique key and a name have 1 to 1000 characters, none of them NUL")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # What the shells of agents set: Claude Code, Gemini CLI, Cursor, Codex.
 AGENT_MARKS = ("CLAUDECODE", "GEMINI_CLI", "CURSOR_AGENT", "CODEX_SANDBOX")
+LONGEST_SESSION = 1000  # characters of a session's id that are kept: a hook's payload may say anything
 
 
 def caller_of(environ: Mapping[str, str], *, hook_verb: bool, caller_of_job: Callable[[int], Caller | None]) -> Caller:
@@ -62,8 +63,9 @@ def origin_of(environ: Mapping[str, str], caller: Caller, *, session: str | None
     Whoever works in / (some desktops start their servers there) has no project: nothing lies outside of it.
     """
     folder = environ.get("CLAUDE_PROJECT_DIR") or (None if caller == "person" else os.getcwd())
+    session = session or environ.get("CLAUDE_CODE_SESSION_ID") or None
     return Origin(
         caller=caller,
-        session=session or environ.get("CLAUDE_CODE_SESSION_ID") or None,
+        session=session[:LONGEST_SESSION] if session else None,
         project=folder if folder != "/" else None,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,13 +36,14 @@ def ring(home: Home, *topics: Topic) -> int:
 def _ring_one(path: str) -> bool:
     """Whether somebody listens there."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # nobody reads it any more
             _remove(path)
         return False
     try:
-        os.write(descriptor, b"!")
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # nothing else is written to, whoever has put it there
+            os.write(descriptor, b"!")
     except OSError:
         pass  # full: it has rung already
     finally:

@@ -134,12 +134,24 @@ def prepare(home: Home) -> None:
 
 def _create(home: Home) -> None:
     try:
-        os.makedirs(home.data, mode=0o700, exist_ok=True)
+        make_folders(home.data)
     except OSError as error:
         raise HomeError(
             f"{home.data} could not be made ({error.strerror}); set RUNQ_HOME to a folder of your own"
         ) from None
     refuse_network_file_system(home.data)
+
+
+def make_folders(path: str) -> None:
+    """A folder and whatever above it is missing, each for its user alone, whatever the umask. OSError."""
+    if not os.path.isdir(path):
+        if (above := os.path.dirname(path)) != path:
+            make_folders(above)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
 
 
 def make_folder(path: str) -> str:

@@ -143,6 +143,7 @@ class DeedFilter(Frozen):
     what: str | None = None
     caller: str | None = None
     project: str | None = None
+    within: str | None = None  # the project that both who did it and the job have to belong to
     session: str | None = None
     since: float | None = None
     limit: int = 50

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from queue_core import repository, rules
-from queue_core.policy import Decision, Request, decide
+from queue_core import policy, repository, rules
+from queue_core.policy import Decision, Reach, Request
 from queue_core.value import replace
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from queue_core.home import Home
     from queue_core.jobs import Job
     from queue_core.model import Admission, Step
+    from queue_core.policy import Rule
     from queue_core.settings import Settings
 
 
@@ -23,22 +24,14 @@ class Judge:
         self._rules, self._broken = rules.load_or_ask(home.rules_file)
         self._agents = settings.agents if self._broken is None else "ask"  # what it denies is not known
         self._roots = settings.roots
+        self._closed = tuple(os.path.realpath(folder) for folder in (home.config, home.data))  # rules, database
 
     def admission(self, admission: Admission) -> Decision:
         """May this new job of an agent's run? Each step of a chain of its own has to be allowed as well.
 
         Those of the settings' rules are judged when they are to run, or approved together with the job.
         """
-        job = admission.job
-        request = Request(
-            caller=admission.origin.caller,
-            argv=job.argv,
-            program=admission.program,
-            cwd=os.path.realpath(admission.cwd),
-            env={name: admission.env.get(name, "") for name in (*job.env, *job.pass_env)},
-            stdin=job.stdin is not None or job.stdin_path is not None,
-            stdin_path=_real(job.stdin_path),
-        )
+        job, request = admission.job, _request_of(admission)
         project = admission.origin.project
         decision = self._decide(request, project)
         for step in admission.on_dead if job.on_dead else ():
@@ -48,6 +41,14 @@ class Judge:
             handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
             decision = _of_step(step, self._decide(handed_over, project))
         return decision
+
+    def at_claim(self, it: Job) -> str | None:
+        """Why an agent's job may not run now, or None. What a person has approved runs, if it is still that."""
+        if it.approved_at is None:
+            return self.job(it)
+        if it.handler is None and os.path.realpath(it.cwd) != it.cwd:
+            return f"{it.cwd} leads elsewhere than when it was approved"
+        return None
 
     def job(self, it: Job, *, project: str | None = None) -> str | None:
         """Why an agent's job that is stored may not run after all, or None; asked again when it is claimed.
@@ -78,15 +79,48 @@ class Judge:
             decision = _of_step(step, self._decide(handed_over, project or it.project))
         return None if decision.verdict == "allowed" else decision.reason
 
+    def why_not(self, rule: Rule, admission: Admission) -> str | None:
+        """Why one rule does not cover a new job, in words; None if it does."""
+        request = _with_repository(_request_of(admission))
+        reach = Reach(roots=tuple(self._within(admission.origin.project)), closed=self._closed)
+        return policy.why_not(rule, request, reach, rules.resolve) or policy.not_covered(rule, request, reach)
+
+    def _within(self, project: str | None) -> list[str]:
+        """The real paths of the folders that an agent of this project may work in."""
+        return [os.path.realpath(os.path.expanduser(root)) for root in (*self._roots, *([project] if project else []))]
+
     def _decide(self, request: Request, project: str | None) -> Decision:
-        roots = [os.path.realpath(os.path.expanduser(root)) for root in (*self._roots, *([project] if project else []))]
-        runs = repository.runs_programs(request.program, request.argv, request.cwd)
-        if runs is not None:
-            request = replace(request, repository_runs=runs)
-        decision = decide(request, self._rules, roots=roots, agents=self._agents, resolve=rules.resolve)
+        decision = policy.decide(
+            _with_repository(request),
+            self._rules,
+            roots=self._within(project),
+            agents=self._agents,
+            resolve=rules.resolve,
+            closed=self._closed,
+        )
         if decision.verdict == "ask" and self._broken:
             return Decision(verdict="ask", reason=f"the rules cannot be read: {self._broken}")
         return decision
+
+
+def _request_of(admission: Admission) -> Request:
+    """What a new job asks for."""
+    job = admission.job
+    return Request(
+        caller=admission.origin.caller,
+        argv=job.argv,
+        program=admission.program,
+        cwd=os.path.realpath(admission.cwd),
+        env={name: admission.env.get(name, "") for name in (*job.env, *job.pass_env)},
+        stdin=job.stdin is not None or job.stdin_path is not None,
+        stdin_path=_real(job.stdin_path),
+    )
+
+
+def _with_repository(request: Request) -> Request:
+    """With what the repository around its folder would run."""
+    runs = repository.runs_programs(request.program, request.argv, request.cwd)
+    return request if runs is None else replace(request, repository_runs=runs)
 
 
 def _of_step(step: Step, decision: Decision) -> Decision:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def worker_lives(home: Home, worker: str) -> bool:
     """Whether the worker of this id holds its lock. A stopped (SIGSTOP) worker lives."""
     try:
-        descriptor = os.open(home.worker_lock(worker), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(home.worker_lock(worker), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:  # any other error says nothing of the worker
         return False
     try:
@@ -41,7 +41,8 @@ def living_workers(home: Home) -> set[str]:
 
 def ask_to_leave(home: Home, worker: str, *, now: bool) -> None:
     """Have a worker leave when it next looks: a file says it, since its pid may be that of somebody's program."""
-    descriptor = os.open(_request(home, worker), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(_request(home, worker), flags, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(b"stop" if now else b"finish")
 
@@ -49,7 +50,8 @@ def ask_to_leave(home: Home, worker: str, *, now: bool) -> None:
 def asked_to_leave(home: Home, worker: str) -> Literal["finish", "stop"] | None:
     """What somebody has asked this worker to do."""
     try:
-        with open(_request(home, worker), "rb") as file:
+        descriptor = os.open(_request(home, worker), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
             return "stop" if file.read() == b"stop" else "finish"
     except FileNotFoundError:
         return None

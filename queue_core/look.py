@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from queue_core.errors import NotAllowed, QueueError, UnknownJob
 from queue_core.value import replace
 
@@ -34,11 +32,12 @@ class Look:
     def job(self, job_id: int) -> Job:
         """One job with its attempts; UnknownJob."""
         found = self.store.job(job_id)
-        if found is None or not self._may_see(found.project):
+        if found is None or not self.may_see(found.project):
             raise UnknownJob(job_id)
         return found
 
-    def _may_see(self, project: str | None) -> bool:
+    def may_see(self, project: str | None) -> bool:
+        """Whether what belongs to this project may be seen here."""
         return self.scope is None or project == self.scope
 
     def refuse_others(self, ids: Sequence[int]) -> None:
@@ -46,7 +45,7 @@ class Look:
         if self.scope is None:
             return
         for job_id, project in self.store.projects_of(ids).items():
-            if not self._may_see(project):
+            if not self.may_see(project):
                 raise UnknownJob(job_id)
 
     def within(self, wanted: Filter) -> Filter:
@@ -59,10 +58,13 @@ class Look:
 
         it = self.job(job_id)
         chain = self.store.chain(it.id) if it.escalated_from or it.escalated_to else ()
+        secrets = outcomes.secrets_of(it.env, self.settings)
         if it.state != "running":
-            return views.job(it, chain=chain, waiting_for=self._waiting_for(it))
+            tail = outcomes.OutputFile(None, it.attempts[-1].tail if it.attempts else b"", secrets=secrets).read()
+            return views.job(it, chain=chain, output_tail=tail, waiting_for=self._waiting_for(it))
         run_dir = self.home.run(it.id, it.claim)
-        tail, progress = outcomes.tail_of(run_dir), outcomes.progress_of(run_dir)
+        tail = outcomes.tail_of(run_dir, secrets=secrets)
+        progress = outcomes.progress_of(run_dir, secrets=secrets)
         return views.job(it, chain=chain, output_tail=tail, progress=progress)
 
     def _waiting_for(self, it: Job) -> str | None:
@@ -102,7 +104,7 @@ class Look:
 
     def output(self, job_id: int, *, attempt: int | None = None) -> OutputFile:
         """What an attempt wrote: the latest (also of a running one), or the `attempt`-th, 1 being the first."""
-        from queue_core.outcomes import OutputFile
+        from queue_core.outcomes import OutputFile, output_size, secrets_of
 
         it = self.job(job_id)
         claim, tail = it.claim, it.attempts[-1].tail if it.attempts else b""
@@ -110,8 +112,10 @@ class Look:
             if not 0 < attempt <= len(it.attempts):
                 raise QueueError(f"job {job_id} has no attempt {attempt}; it has made {len(it.attempts)}")
             claim, tail = it.attempts[attempt - 1].claim, it.attempts[attempt - 1].tail
-        path = self.home.run(job_id, claim) + "/output"
-        return OutputFile(path) if os.path.isfile(path) else OutputFile(None, tail)
+        run_dir = self.home.run(job_id, claim)
+        path = run_dir + "/output" if output_size(run_dir) is not None else None
+        growing = it.state == "running" and claim == it.claim
+        return OutputFile(path, tail, secrets=secrets_of(it.env, self.settings), growing=growing)
 
     def result(self, job_id: int) -> Any:
         """What a handler's job has returned. QueueError if it has not succeeded, or is a command's."""
@@ -148,7 +152,7 @@ class Look:
         if self.scope is None:
             return states
         projects = self.store.projects_of(ids)
-        return {job_id: state for job_id, state in states.items() if self._may_see(projects.get(job_id))}
+        return {job_id: state for job_id, state in states.items() if self.may_see(projects.get(job_id))}
 
     def standings(self, ids: Sequence[int]) -> dict[int, JobState]:
         """How they stand for those who wait for them: one that was handed over, as its successors do."""
@@ -159,7 +163,7 @@ class Look:
         """Who did what, newest first."""
         from queue_core import views
 
-        mine = wanted if self.scope is None else replace(wanted, project=self.scope)
+        mine = wanted if self.scope is None else replace(wanted, within=self.scope)
         return [views.deed(one) for one in self.store.deeds(mine)]
 
     def status_view(self) -> View:

@@ -9,6 +9,14 @@ from __future__ import annotations
 
 import os
 
+from queue_core.known_programs import (
+    NEVER_BY_WILDCARD,
+    REMOTE_SUBCOMMANDS,
+    RUNNING_SUBCOMMANDS,
+    VERSION_CONTROL,
+    harmless_option,
+    telling_option,
+)
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False
@@ -19,28 +27,7 @@ if TYPE_CHECKING:
     from queue_core.model import Caller
 
     Verdict = Literal["allowed", "ask", "denied"]
-
-# Programs that turn their arguments into more programs: an agent gets them by an exact rule only.
-NEVER_BY_WILDCARD = frozenset(
-    """
-    sh bash dash zsh ksh fish csh tcsh busybox env xargs timeout nice nohup setsid stdbuf chroot unshare sudo su
-    doas pkexec runuser ssh scp sftp rsync find fd awk gawk mawk sed perl python python3 ruby node deno bun php
-    lua Rscript osascript eval exec watch parallel make cmake ninja docker podman kubectl systemd-run crontab at
-    batch vim vi nvim emacs ed ex less more man tar zip unzip git-shell socat nc ncat curl wget npx uvx pipx
-    claude codex gemini aider runq runq-mcp tmux screen script expect sort rg strace ltrace gdb lldb flock
-    ionice chrt taskset time nsenter setpriv prlimit capsh bwrap firejail entr run-parts start-stop-daemon
-    unbuffer rbash mksh ash pwsh nodejs pypy luajit tclsh wish guile java jshell m4 sqlite3 psql mysql openssl
-    gmake ansible
-    """.split()  # noqa: SIM905 - a list of a hundred quoted words is no better to read
-)
-# Programs of many subcommands, some of which run whatever they are given, as do options of the others.
-VERSION_CONTROL = frozenset(["git", "hg", "svn"])
-RUNNING_SUBCOMMANDS = frozenset(
-    """
-    bisect config daemon difftool filter-branch help hook mergetool rebase remote-ext remote-fd send-email
-    submodule upload-archive upload-pack
-    """.split()  # noqa: SIM905
-)
+    Resolve = Callable[[str], str | None]
 
 PLACEHOLDERS = ("<int>", "<word>", "<relpath>")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,:@+%-")
@@ -56,6 +43,7 @@ class Rule(Frozen):
     reason: str | None = None
     env: tuple[str, ...] = ()  # variables that may be set: NAME to whatever, NAME=VALUE to just that
     stdin: bool = False
+    options: bool = False  # `...` stands for options as well, but for those whose names say that they run or write
     trust_repository: bool = False  # whatever the repository's own configuration makes the program run
 
     @property
@@ -87,54 +75,106 @@ class Decision(Frozen):
     rule: Rule | None = None
 
 
+class Reach(Frozen):
+    """How far agents may reach: into these folders (real paths), but for those that are closed to them."""
+
+    roots: tuple[str, ...]
+    closed: tuple[str, ...] = ()
+
+    def holds(self, path: str) -> bool:
+        """Whether a real path lies within."""
+        shut = (one for one in self.closed if any(inside(one, root) for root in self.roots))
+        return any(inside(path, root) for root in self.roots) and not any(inside(path, one) for one in shut)
+
+    def leads_inside(self, path: str, cwd: str) -> bool:
+        """The same of a path as it stands in an argument, wherever its links lead."""
+        try:
+            return self.holds(os.path.realpath(os.path.join(cwd, path)))
+        except (ValueError, OSError):  # a NUL byte, half a surrogate pair
+            return False
+
+
 def decide(
     request: Request,
     rules: Sequence[Rule],
     *,
     roots: Sequence[str],
     agents: str,
-    resolve: Callable[[str], str | None],
+    resolve: Resolve,
+    closed: Sequence[str] = (),
 ) -> Decision:
-    """May this run? `roots` are real paths; `resolve` gives the real path a rule's program name means."""
+    """May this run? `roots` and `closed` are real paths; `resolve` gives the real path a rule's program name means."""
+    reach = Reach(roots=tuple(roots), closed=tuple(closed))
     for rule in rules:
-        if rule.deny and request.caller == "agent" and matches(rule, request, roots, resolve):
+        if rule.deny and request.caller == "agent" and why_not(rule, request, reach, resolve) is None:
             return Decision(verdict="denied", reason=rule.reason or "a rule of the user's forbids it", rule=rule)
     if request.caller != "agent":
         return Decision(verdict="allowed", reason=f"queued by a {request.caller}")
-    if not any(inside(request.cwd, root) for root in roots):
+    if not reach.holds(request.cwd):
         where = ", ".join(roots) or "none is set"
         return Decision(verdict="denied", reason=f"{request.cwd} is outside the folders agents may work in ({where})")
     if agents == "allow":
         return Decision(verdict="allowed", reason='the user\'s file says agents = "allow"')
-    return _by_allow_rules(request, rules, roots, resolve)
+    return _by_allow_rules(request, rules, reach, resolve)
 
 
-def _by_allow_rules(
-    request: Request, rules: Sequence[Rule], roots: Sequence[str], resolve: Callable[[str], str | None]
-) -> Decision:
-    reason = "no rule covers this command"
-    if request.stdin_path is not None and not any(inside(request.stdin_path, root) for root in roots):
+def _by_allow_rules(request: Request, rules: Sequence[Rule], reach: Reach, resolve: Resolve) -> Decision:
+    missing_by: list[tuple[int, str]] = []
+    if request.stdin_path is not None and not reach.holds(request.stdin_path):
         return Decision(verdict="ask", reason=f"its input {request.stdin_path} lies outside the folders agents work in")
     for rule in rules:
-        if rule.deny or not matches(rule, request, roots, resolve):
+        if rule.deny or why_not(rule, request, reach, resolve) is not None:
             continue
-        missing = _not_covered(rule, request)
+        missing = not_covered(rule, request, reach)
         if missing is None:
             return Decision(verdict="allowed", reason="a rule covers it: " + " ".join(rule.argv), rule=rule)
-        reason = missing
+        missing_by.append((sum(not _is_open(token) for token in rule.argv), missing))
+    # The rule that says the most itself is the one that was meant.
+    reason = max(missing_by, key=lambda one: one[0])[1] if missing_by else "no rule covers this command"
     return Decision(verdict="ask", reason=reason)
 
 
-def _not_covered(rule: Rule, request: Request) -> str | None:
+def why_not(rule: Rule, request: Request, reach: Reach, resolve: Resolve) -> str | None:
+    """Where a rule's pattern does not fit the program and the whole argv, in words; None if it does."""
+    wanted = rule.program or resolve(rule.argv[0])
+    if wanted is None:
+        return f"there is no `{rule.argv[0]}` on the fixed PATH"
+    if os.path.realpath(wanted) != request.program:
+        return f"it is about {wanted}, not {request.program}"
+    if rule.cwd is not None and os.path.realpath(rule.cwd) != request.cwd:
+        return f"it holds in {rule.cwd} alone"
+    if os.path.basename(rule.argv[0]) != os.path.basename(request.argv[0]):
+        return f"it is about `{rule.argv[0]}`"  # a program of many names (busybox) is a different one by each
+    pattern, given = rule.argv[1:], request.argv[1:]
+    open_end = bool(pattern) and pattern[-1] == "..."
+    if open_end:
+        pattern = pattern[:-1]
+    for number, (token, value) in enumerate(zip(pattern, given, strict=False), 1):
+        if not _fits(token, value, request.cwd, reach):
+            return f"argument {number} {_shown(value)} is not `{token}`"
+    if len(given) < len(pattern):
+        return f"argument {len(given) + 1} `{pattern[len(given)]}` is missing"
+    if len(given) > len(pattern) and not open_end:
+        return f"argument {len(pattern) + 1} {_shown(given[len(pattern)])} is more than it says"
+    return None
+
+
+def _shown(value: str) -> str:
+    """An argument in a sentence: stored as text, kept short, and no control character in it."""
+    text = value if len(value) <= 60 else value[:57] + "..."
+    return f"`{text}`" if text.isprintable() else ascii(text)
+
+
+def not_covered(rule: Rule, request: Request, reach: Reach) -> str | None:
     """What a rule that fits the argv does not cover of the rest, in words."""
-    if rule.wildcard and (reason := too_open(rule, request)):
+    if rule.wildcard and (reason := too_open(rule, request) or _open_argument(rule, request, reach)):
         return reason
     for name, value in request.env.items():
         if name not in rule.env and f"{name}={value}" not in rule.env:
             shown = name.encode("utf-8", "replace").decode()  # the reason is stored as text
             return f"the rule does not let the variable {shown} be set" + _to_that(name, rule)
     if request.repository_runs is not None and not rule.trust_repository:
-        return f"the repository's own configuration runs programs ({request.repository_runs})"
+        return f"the repository may run programs of its own ({request.repository_runs})"
     if request.stdin and not rule.stdin:
         return "the rule does not let input be given"
     return None
@@ -147,33 +187,63 @@ def _to_that(name: str, rule: Rule) -> str:
 def too_open(rule: Rule, request: Request) -> str | None:
     """Why a pattern with open places is not enough for this program, or None."""
     program = os.path.basename(request.program)
-    if _is_one_of(NEVER_BY_WILDCARD, request):
+    names = _names(request)
+    if names & NEVER_BY_WILDCARD:
         return f"{program} runs other programs, so only an exact rule allows it"
-    if not _is_one_of(VERSION_CONTROL, request):
+    running = {one for name in names for one in RUNNING_SUBCOMMANDS.get(name, ())}
+    if not running:
         return None
     subcommand = rule.argv[1]  # a pattern with an open place has a second word
-    if _is_open(subcommand) or subcommand.startswith("-") or subcommand in RUNNING_SUBCOMMANDS:
+    if _is_open(subcommand) or subcommand.startswith("-") or subcommand in running:
         return f"{program} runs other programs by some subcommands, so a rule spells a harmless one out"
-    if any(value.startswith("-") for value in _left_open(rule, request)):
-        return f"{program} runs other programs by some options, so a rule spells them out"
     return None
 
 
-def _left_open(rule: Rule, request: Request) -> list[str]:
-    """The arguments that a rule which fits leaves to the agent."""
+def _open_argument(rule: Rule, request: Request, reach: Reach) -> str | None:
+    """Why what a rule leaves to the agent is more than it gave away, or None."""
     fixed = len(rule.argv) - (rule.argv[-1] == "...")
-    placed = [value for token, value in zip(rule.argv, request.argv, strict=False) if token in PLACEHOLDERS]
-    return [*placed, *request.argv[fixed:]]
+    names = _names(request)
+    for value in request.argv[fixed:]:
+        if value.startswith("-") and not _option_passes(value, rule, request.argv, names):
+            return f"the option {_shown(value)} has to be spelled out in a rule"
+        if _leads_outside(value, request.cwd, reach):
+            return f"{_shown(value)} may lead outside the folders agents work in, so a rule spells it out"
+        if names & VERSION_CONTROL and _is_address(value, rule.argv[1]):
+            return f"{_shown(value)} may be an address or a forced reference, so a rule spells it out"
+    return None
+
+
+def _option_passes(option: str, rule: Rule, argv: Sequence[str], names: frozenset[str]) -> bool:
+    """Options make interpreters and writers of harmless programs: those pass that are known to be harmless."""
+    if harmless_option(names, argv[1], option):
+        return True
+    return rule.options and not names & VERSION_CONTROL and not telling_option(option)
+
+
+def _leads_outside(value: str, cwd: str, reach: Reach) -> bool:
+    """Whether anything in an argument could be a path out of the roots, an address or a file of arguments."""
+    if not value or value.startswith("@") or "://" in value or not value.isprintable():
+        return True
+    pieces = {value, *value.replace("=", ":").replace(",", ":").split(":")}
+    if value.startswith("-"):  # -f/etc/shadow, -f../x, -flink
+        starts = [at for mark in ("/", "~", "..") if (at := value.find(mark)) >= 0]
+        pieces |= {value[2:], value[min(starts) :] if starts else ""}
+    return any(piece.startswith("~") or not reach.leads_inside(piece, cwd) for piece in pieces)
+
+
+def _is_address(value: str, subcommand: str) -> bool:
+    """What version control may take for another repository, for a transport, or for a reference to force or delete."""
+    return "::" in value or value.startswith("+") or (subcommand in REMOTE_SUBCOMMANDS and ":" in value)
 
 
 def _is_open(token: str) -> bool:
     return token == "..." or token in PLACEHOLDERS
 
 
-def _is_one_of(names: frozenset[str], request: Request) -> bool:
-    """Whether the program, by any of its names, is among these."""
+def _names(request: Request) -> frozenset[str]:
+    """What the program is called: as it was asked for and as its real path ends, with and without a version."""
     bases = [os.path.basename(name) for name in (request.argv[0], request.program)]
-    return any(base in names or _stem(base) in names for base in bases)
+    return frozenset([*bases, *map(_stem, bases)])
 
 
 def _stem(name: str) -> str:
@@ -181,31 +251,13 @@ def _stem(name: str) -> str:
     return name.rstrip("0123456789.-") or name
 
 
-def matches(rule: Rule, request: Request, roots: Sequence[str], resolve: Callable[[str], str | None]) -> bool:
-    """Whether the rule's pattern fits the program and the whole argv."""
-    wanted = rule.program or resolve(rule.argv[0])
-    if wanted is None or os.path.realpath(wanted) != request.program:
-        return False
-    if rule.cwd is not None and os.path.realpath(rule.cwd) != request.cwd:
-        return False
-    if os.path.basename(rule.argv[0]) != os.path.basename(request.argv[0]):
-        return False  # a program of many names (busybox) is a different one by each
-    pattern, given = rule.argv[1:], request.argv[1:]
-    open_end = bool(pattern) and pattern[-1] == "..."
-    if open_end:
-        pattern = pattern[:-1]
-    if len(given) < len(pattern) or (len(given) > len(pattern) and not open_end):
-        return False
-    return all(_fits(token, value, request.cwd, roots) for token, value in zip(pattern, given, strict=False))
-
-
-def _fits(token: str, value: str, cwd: str, roots: Sequence[str]) -> bool:
+def _fits(token: str, value: str, cwd: str, reach: Reach) -> bool:
     if token == "<int>":
         return value.isascii() and value.isdigit()
     if token == "<word>":
-        return _is_word(value)
+        return _is_word(value) and reach.leads_inside(value, cwd)  # a word may be a link's name
     if token == "<relpath>":
-        return _is_relative_path(value, cwd, roots)
+        return _is_relative_path(value) and not _leads_outside(value, cwd, reach)
     return token == value
 
 
@@ -214,13 +266,11 @@ def _is_word(value: str) -> bool:
     return bool(value) and value[0] not in "-+:@" and bool(value.strip(".")) and set(value) <= _WORD
 
 
-def _is_relative_path(value: str, cwd: str, roots: Sequence[str]) -> bool:
-    if not value or value[0] in "-/~@+" or "\n" in value:
+def _is_relative_path(value: str) -> bool:
+    """No option, no absolute path, no address to git, scp and others: host:path, https://, ext::"""
+    if not value or value[0] in "-/~@+" or not value.isprintable():
         return False
-    if ":" in value.partition("/")[0]:
-        return False  # an address to git, scp and others: host:path, https://, ext::
-    real = os.path.realpath(os.path.join(cwd, value))
-    return any(inside(real, root) for root in roots)
+    return ":" not in value.partition("/")[0]
 
 
 def inside(path: str, root: str) -> bool:

@@ -94,13 +94,15 @@ def _paused(queues: Sequence[QueueRow]) -> str | None:
 
 def _unmanned(queue: Look) -> str | None:
     names = queue.store.unmanned()
-    if not names:
+    if not names or queue.scope is not None:  # they may be other projects', which are not named here
         return None
     return f"jobs wait for handlers that no worker has ({', '.join(names)}): start the program that declares them"
 
 
 def _schedules(queue: Look) -> str | None:
-    troubled = [row for row in queue.store.schedules() if row.trouble]
+    from queue_core.schedules import may_see
+
+    troubled = [row for row in queue.store.schedules() if row.trouble and may_see(queue, row)]
     if not troubled:
         return None
     more = f" (and {len(troubled) - 1} more: `runq schedule list`)" if troubled[1:] else ""

@@ -7,6 +7,7 @@ from queue_core.handlers import remove_temporary
 from queue_core.jobs import Settlement
 from queue_core.keeper import verdict
 from queue_core.liveness import worker_lives
+from queue_core.secret_shapes import own_secrets
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False
@@ -46,6 +47,7 @@ def recover(
     now: float,
     chance: Callable[[], float],
     permanent_exit_codes: Collection[int] = (),
+    keep_secrets: bool = False,
 ) -> Found:
     """Judge every orphaned claim, settle those whose fate is certain, and name the others."""
     adoptable: list[Orphan] = []
@@ -54,8 +56,9 @@ def recover(
     for orphan in orphans(store, home):
         run_dir = home.run(orphan.job, orphan.claim)
         what, record = verdict.look(run_dir, home.keeper(orphan.keeper)) if not orphan.handler else (verdict.LOST, None)
-        outcome = outcome_of(what, record, run_dir, now)
-        if outcome is not None:
+        if what in SETTLED_BY:
+            secrets = None if keep_secrets else secrets_in(store, orphan.job)
+            outcome = outcome_of(what, record, now, tail=tail_for(what, run_dir, secrets))
             certain.append(Settlement(job=orphan.job, claim=orphan.claim, token=orphan.token, outcome=outcome))
             if orphan.handler:  # a function died with its process, and could not tidy up
                 remove_temporary(run_dir)
@@ -72,13 +75,26 @@ def recover(
     return Found(settled=settled, adoptable=tuple(adoptable), alone=tuple(alone))
 
 
-def outcome_of(what: str, record: Record | None, run_dir: str, now: float) -> Outcome | None:
-    """The outcome that a verdict means, if it means one."""
+# The verdicts that say how a claim has ended.
+SETTLED_BY = frozenset({verdict.NEVER_STARTED, verdict.LOST, verdict.SETTLE})
+
+
+def secrets_in(store: Store, job_id: int) -> tuple[bytes, ...]:
+    """The values of a job's own variables that its output must not show."""
+    job = store.job(job_id)
+    return own_secrets(job.env) if job is not None else ()
+
+
+def tail_for(what: str, run_dir: str, secrets: outcomes.Secrets) -> bytes:
+    """The end of what a claim has written, of which nothing is left unmasked on disk; what never started wrote none."""
+    return b"" if what == verdict.NEVER_STARTED else outcomes.seal(run_dir, secrets)
+
+
+def outcome_of(what: str, record: Record | None, now: float, *, tail: bytes) -> Outcome:
+    """The outcome that one of those verdicts means."""
     if what == verdict.NEVER_STARTED:
         return outcomes.NEVER_STARTED
-    if what == verdict.LOST:
-        return outcomes.lost(record, tail=outcomes.tail_of(run_dir), now=now)
     if what == verdict.SETTLE and record is not None and record.end is not None:
         started_at = record.start.started_at if record.start else None
-        return outcomes.of_end(record.end, started_at=started_at, tail=outcomes.tail_of(run_dir))
-    return None
+        return outcomes.of_end(record.end, started_at=started_at, tail=tail)
+    return outcomes.lost(record, tail=tail, now=now)

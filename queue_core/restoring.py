@@ -147,6 +147,7 @@ def restore_backup(
     clock: Callable[[], float],
     chance: Callable[[], float],
     permanent_exit_codes: Collection[int] = (),
+    keep_secrets: bool = False,
 ) -> Restored:
     """Put a backup in the database's place, and keep the database from before. A person's alone.
 
@@ -164,7 +165,8 @@ def restore_backup(
             staging = Home(data=make_folder(home.restoring), config=home.config)
             restore.stage(chosen.backup.path, staging.database)
             _count_on(staging, kept.numbers, newest_claims)
-            _settle_what_ran(staging, home, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
+            how = {"chance": chance, "permanent_exit_codes": permanent_exit_codes, "keep_secrets": keep_secrets}
+            _settle_what_ran(staging, home, now=now, **how)
             _raise_claims(staging, newest_claims)
             _note(staging, chosen.backup.name, by, now)
             safekeeping.need_kept(home)

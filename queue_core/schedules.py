@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from queue_core.jobs import Missed
+    from queue_core.look import Look
     from queue_core.model import Admission, Caller, NewJob, Origin
     from queue_core.service import Queue
 
@@ -51,6 +52,14 @@ def admission_of(row: ScheduleRow) -> Admission | None:
         return spool.from_dict(loads(row.job))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def may_see(queue: Look, row: ScheduleRow) -> bool:
+    """Whether a schedule may be seen here: it belongs to the project whose jobs it queues."""
+    if queue.scope is None:
+        return True
+    admission = admission_of(row)
+    return admission is not None and queue.may_see(admission.origin.project)
 
 
 class Schedules:
@@ -128,8 +137,8 @@ class Schedules:
     def _before(self, name: str, caller: Caller, *, replace: bool) -> ScheduleRow | None:
         """The schedule of this name that is to be replaced."""
         _check_name(name)
-        before = next((row for row in self.list() if row.name == name), None)
-        if before is not None and not replace:
+        before = next((row for row in self._queue.store.schedules() if row.name == name), None)
+        if before is not None and (not replace or not may_see(self._queue, before)):
             raise QueueError(f"there is a schedule `{name}` already; choose another name, or --replace it")
         if before is not None:
             _check_allowed(before, caller, "replace")
@@ -167,8 +176,8 @@ class Schedules:
         return _with(admission, schedule=name, due_at=None)
 
     def list(self) -> list[ScheduleRow]:
-        """All schedules, by name."""
-        return self._queue.store.schedules()
+        """All schedules that may be seen here, by name."""
+        return [row for row in self._queue.store.schedules() if may_see(self._queue, row)]
 
     def remove(self, *names: str, by: Origin | None = None) -> None:
         """Forget schedules, all or none of these; jobs that they have queued stay. UnknownSchedule, NotAllowed.

@@ -143,9 +143,20 @@ class Queue(Look):
         environ: Mapping[str, str] | None = None,
     ) -> list[Receipt]:
         """Store jobs, all or none; durable when it returns. InvalidJob, Denied or QueueFull leave nothing."""
+        return self.admit(self.considered(jobs, origin, folder=folder, environ=environ))
+
+    def considered(
+        self,
+        jobs: Sequence[NewJob],
+        origin: Origin,
+        *,
+        folder: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> list[Admission]:
+        """What `enqueue` would store, after the same checks: `held` says what a person would be asked about."""
         if origin.caller == "agent":
             intake.refuse_when_full(self.store.waiting(), jobs, self.settings)
-        return self.admit(self.prepared(jobs, origin, folder=folder, environ=environ))
+        return self.prepared(jobs, origin, folder=folder, environ=environ)
 
     def prepared(
         self,
@@ -250,6 +261,10 @@ class Queue(Look):
         refuse_others_than_persons(by.caller, "reject jobs")
         return self._changed(self.store.reject(ids, by=by, now=self.clock()))
 
+    def decline(self, argv: Sequence[str], by: Origin) -> None:
+        """Note that a person said no to a command before it was stored; nothing else is to be done."""
+        self.store.note("denied", by=by, now=self.clock(), about=dumps(argv))
+
     def allow(self, rule: Rule, by: Origin | None = None) -> bool:
         """Write a rule into the user's file, unless it stands there: a person's alone. Whether it is new."""
         from queue_core import rules
@@ -337,6 +352,7 @@ class Queue(Look):
             now=self.clock(),
             chance=self.chance,
             permanent_exit_codes=self.settings.permanent_exit_codes,
+            keep_secrets=self.settings.output_secrets == "keep",
         )
         if found.settled:
             changes.ring(self.home, "work", "watch")

@@ -7,6 +7,7 @@ file, given up when the disk is full, makes room for one more.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from queue_core.errors import QueueError, StoreFull
@@ -69,7 +70,7 @@ def pending(home: Home) -> list[str]:
 def read(path: str) -> list[Admission] | None:
     """A submission; None if another process has just taken it. A broken file is set aside, not lost."""
     try:
-        with open(path, encoding="ascii") as file:
+        with os.fdopen(_open(path), encoding="ascii") as file:
             items = loads(file.read())
         if not is_list(items) or not items:
             raise ValueError("it holds no jobs")
@@ -79,6 +80,16 @@ def read(path: str) -> list[Admission] | None:
     except (ValueError, TypeError, KeyError) as error:
         set_aside(path)
         raise QueueError(f"{path}.broken is no job that this runq can read ({error}); it was set aside") from None
+
+
+def _open(path: str) -> int:
+    """Without waiting, and through no link: only runq writes here, but so could any command."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError("it is a link") from None
+        raise
 
 
 def spool_id(path: str, index: int) -> str:

@@ -63,7 +63,7 @@ def run_audit(given: Given) -> int:
     if given.get("json"):
         write_json({"deeds": deeds})
     elif on_terminal():
-        _show(deeds)
+        _show(deeds, limit)
     else:
         write_lines(_line(deed) for deed in deeds)
     return 0
@@ -84,7 +84,7 @@ def _what(deed: View) -> str | None:
     return quoted(deed["argv"]) if deed["argv"] is not None else deed["about"]
 
 
-def _show(deeds: list[View]) -> None:
+def _show(deeds: list[View], limit: int) -> None:
     from queue_core.cli import tables
 
     if not deeds:
@@ -101,6 +101,8 @@ def _show(deeds: list[View]) -> None:
         for deed in deeds
     ]
     tables.show_rows(("WHEN (UTC)", "WHAT", "JOB", "WHO", "COMMAND"), rows)
+    if len(deeds) == limit:
+        write_lines([f"The newest {limit}; --limit shows more."])
 
 
 def _who(deed: View) -> str:

@@ -139,14 +139,15 @@ def _restore(home: Home, given: Given) -> int:
             complain(printable(warning))
     else:
         _ask(_plan(choice, present))
-    permanent = settings.load(home, os.environ).permanent_exit_codes
+    chosen_settings = settings.load(home, os.environ)
     done = restoring.restore_backup(
         home,
         chosen,
         origin_of(os.environ, caller),
         clock=time.time,
         chance=random.random,
-        permanent_exit_codes=permanent,
+        permanent_exit_codes=chosen_settings.permanent_exit_codes,
+        keep_secrets=chosen_settings.output_secrets == "keep",
     )
     kept = f" The database from before is kept as {done.kept_as}." if done.kept_as else ""
     report(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from queue_core.model import NewJob
 
+PATIENCE = 0.5  # seconds that the hook's input may take
 VERBS = {
     "hook": Verb(
         name="hook",
@@ -63,7 +64,7 @@ def _folder(payload: Mapping[str, Any]) -> str:
 
 def _payload() -> tuple[bytes, dict[str, Any]]:
     """The hook's JSON; none is fine when a person types the command."""
-    raw = b"" if sys.stdin is None or sys.stdin.isatty() else _read_within(0.5)  # pyright: ignore[reportUnnecessaryComparison]
+    raw = b"" if sys.stdin is None or sys.stdin.isatty() else _read_within(PATIENCE)  # pyright: ignore[reportUnnecessaryComparison]
     try:
         payload: Any = loads(raw.decode("utf-8", "replace")) if raw.strip() else {}
     except ValueError as error:
@@ -74,7 +75,7 @@ def _payload() -> tuple[bytes, dict[str, Any]]:
 
 
 def _read_within(seconds: float) -> bytes:
-    """Standard input until its end, or for so long: a hook must not hang."""
+    """Standard input until its end, or for so long: a hook must not hang. InvalidJob for one that was cut off."""
     import select
 
     poll = select.poll()
@@ -85,10 +86,21 @@ def _read_within(seconds: float) -> bytes:
         chunk = os.read(0, 1 << 20)
         content += chunk
         if not chunk:
-            break
+            return content
         if len(content) > MAX_STDIN:
             raise InvalidJob(f"the hook's input has more than {MAX_STDIN} bytes; nothing was queued")
+    if content and not _is_whole(content):
+        raise InvalidJob(f"the hook's input did not end within {seconds} s; nothing was queued")
     return content
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether it is JSON as it stands: some clients leave the pipe open behind it."""
+    try:
+        loads(content.decode("utf-8", "replace"))
+    except ValueError:
+        return False
+    return True
 
 
 def _hook_job(given: Given, raw: bytes, payload: Mapping[str, Any]) -> NewJob:

@@ -12,12 +12,14 @@ from queue_core.cli.options import JSON, Given, Option, Verb, job_id
 from queue_core.cli.reading import GrowingOutput
 from queue_core.errors import QueueError, UsageError
 from queue_core.model import ENDED
+from queue_core.outcomes import OutputFile, secrets_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from queue_core.jobs import Attempt, Job
+    from queue_core.outcomes import Secrets
     from queue_core.service import Queue
 
 POLL = 0.2  # seconds between two looks at a growing output: nobody rings for what a command writes
@@ -32,7 +34,8 @@ VERBS = {
             Option(name="follow", help="go on as more comes, until the attempt has ended"),
             JSON,
         ),
-        more="In a pipe the bytes come as the command wrote them. What was too long is cut in its middle.",
+        more="In a pipe the bytes come as the command wrote them, but for tokens and keys of known shapes, which are\n"
+        'masked (`output_secrets = "keep"` turns that off). What was too long is cut in its middle.',
         example="runq output 7\nrunq output 7 --tail 20\nrunq output 7 --follow",
     ),
 }
@@ -87,6 +90,11 @@ class _Shown:
         return self.claim is not None
 
     @property
+    def secrets(self) -> Secrets:
+        """What is masked."""
+        return secrets_of(self.job.env, self._queue.settings)
+
+    @property
     def running(self) -> bool:
         """Whether more may come."""
         return self.job.state == "running" and self.job.claim == self.claim
@@ -108,7 +116,8 @@ class _Shown:
 
     def file(self) -> GrowingOutput:
         """The output's file, which may be gone."""
-        return GrowingOutput(self._queue.home.run(self.job.id, self.claim or 0) + "/output")
+        path = self._queue.home.run(self.job.id, self.claim or 0) + "/output"
+        return GrowingOutput(path, self.secrets, growing=self.running)
 
 
 def _show_all(shown: _Shown, tail: int | None, *, as_json: bool) -> None:
@@ -118,7 +127,7 @@ def _show_all(shown: _Shown, tail: int | None, *, as_json: bool) -> None:
     offset, total = output.position, output.size()
     pieces = output.new()
     if not total and shown.attempt is not None and shown.attempt.tail:
-        pieces, offset, total = _kept(shown.attempt, tail)
+        pieces, offset, total = _kept(shown.attempt, shown.secrets, tail)
     if as_json:
         _write_document(shown, b"".join(pieces), offset, total)
     else:
@@ -138,13 +147,14 @@ def _say_nothing_came(shown: _Shown) -> None:
         complain(f"job {job} wrote nothing")
 
 
-def _kept(attempt: Attempt, tail: int | None) -> tuple[list[bytes], int, int]:
+def _kept(attempt: Attempt, secrets: Secrets, tail: int | None) -> tuple[list[bytes], int, int]:
     """The end of an output whose file is gone, from the database."""
-    if attempt.output_bytes > len(attempt.tail):
-        complain(f"the output's file is gone; these are the last {len(attempt.tail)} bytes of it")
-    lines = attempt.tail.splitlines(keepends=True)
-    chosen = attempt.tail if tail is None else b"".join(lines[len(lines) - min(tail, len(lines)) :])
-    return [chosen], len(attempt.tail) - len(chosen), len(attempt.tail)
+    kept = OutputFile(None, attempt.tail, secrets=secrets).read()
+    if attempt.output_bytes > len(kept):
+        complain(f"the output's file is gone; these are the last {len(kept)} bytes of it")
+    lines = kept.splitlines(keepends=True)
+    chosen = kept if tail is None else b"".join(lines[len(lines) - min(tail, len(lines)) :])
+    return [chosen], len(kept) - len(chosen), len(kept)
 
 
 def _write_document(shown: _Shown, content: bytes, offset: int, total: int) -> None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 
+from queue_core.outcomes import open_output, piece
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from queue_core.outcomes import Secrets
 
 PIECE = 256 * 1024
 
@@ -29,28 +33,31 @@ def start_of_last(descriptor: int, lines: int) -> int:
     at = end
     while at > 0:
         begin = max(0, at - PIECE)
-        piece = os.pread(descriptor, at - begin, begin)
-        here = piece.count(b"\n")
+        read = os.pread(descriptor, at - begin, begin)
+        here = read.count(b"\n")
         if here >= wanted:
-            return begin + _after_newline(piece, here - wanted + 1)
+            return begin + _after_newline(read, here - wanted + 1)
         wanted -= here
         at = begin
     return 0
 
 
-def _after_newline(piece: bytes, number: int) -> int:
+def _after_newline(read: bytes, number: int) -> int:
     """The position behind the `number`-th newline, 1 being the first."""
     at = 0
     for _ in range(number):
-        at = piece.index(b"\n", at) + 1
+        at = read.index(b"\n", at) + 1
     return at
 
 
 class GrowingOutput:
-    """One attempt's output, read as it comes. Positions count what the command wrote."""
+    """One attempt's output, read as it comes, as it may be shown. Positions count what the command wrote."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, secrets: Secrets = (), *, growing: bool = True) -> None:
+        """`secrets`: what is masked besides known shapes, None for nothing at all; `growing`: more may come."""
         self._path = path
+        self._secrets = secrets
+        self._growing = growing
         self._descriptor = -1
         self._at = 0
         self._shrunk_to: int | None = None
@@ -98,6 +105,7 @@ class GrowingOutput:
         """What is left of an attempt that has ended, having written so many bytes of which so many were cut."""
         if not self._open():
             return
+        self._growing = False
         length = os.fstat(self._descriptor).st_size
         if cut:
             self._at = self._in_closed_up(length, written, cut)
@@ -115,10 +123,10 @@ class GrowingOutput:
     def _find(self, line: bytes, length: int) -> int:
         before, at = b"", 0
         while at < length:
-            piece = before + os.pread(self._descriptor, PIECE, at)
-            if line in piece:
-                return at - len(before) + piece.index(line)
-            before = piece[-len(line) :]
+            read = before + os.pread(self._descriptor, PIECE, at)
+            if line in read:
+                return at - len(before) + read.index(line)
+            before = read[-len(line) :]
             at += PIECE
         return -1
 
@@ -129,11 +137,11 @@ class GrowingOutput:
                 yield marker(begin - self._at)
                 self._at = begin
                 continue
-            piece = os.pread(self._descriptor, min(PIECE, stop - begin), begin)
-            if not piece:
+            shown = piece(self._descriptor, begin, min(PIECE, stop - begin), self._secrets, growing=self._growing)
+            if not shown:
                 return
-            self._at += len(piece)
-            yield piece
+            self._at += len(shown)
+            yield shown
 
     def _data(self, end: int) -> tuple[int, int]:
         """The next stretch of the file that is no hole."""
@@ -146,8 +154,6 @@ class GrowingOutput:
 
     def _open(self) -> bool:
         if self._descriptor < 0:
-            try:
-                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except OSError:
-                return False
-        return True
+            opened = open_output(self._path)
+            self._descriptor = -1 if opened is None else opened
+        return self._descriptor >= 0

@@ -19,8 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queue_core.home import Home
-    from queue_core.policy import Decision
     from queue_core.views import View
 
 VERBS = {
@@ -29,33 +27,34 @@ VERBS = {
         summary="Let agents run exactly this command, without asking. A person's alone.",
         operands="PATTERN...",
         options=(
-            Option(name="env", metavar="NAME", many=True, help="this variable may be set for it"),
+            Option(name="env", metavar="NAME[=VALUE]", many=True, help="this variable may be set for it (to that)"),
             Option(name="stdin", help="it may be given input"),
+            Option(name="options", help="`...` lets options follow, too, but for those that run or write something"),
+            Option(name="trust-repository", help="the repository's own settings and hooks may run programs"),
             JSON,
         ),
         usage=("[options] 'PATTERN'...",),
         hint="quote the whole command as one argument: runq allow 'git status --short'",
         more="A pattern is one quoted argument, split as a shell would. `...` at its end lets further arguments "
-        "follow; <int>, <word> and <relpath> stand for one argument each. The program is looked up now: the rule "
-        "holds for that file alone.",
+        "follow, but nothing outside the project, and options only where they are known to be harmless; <int>, "
+        "<word> and <relpath> stand for one argument each. The program is looked up now: the rule holds for that "
+        "file alone.",
         example="runq allow 'git status'\nrunq allow 'pytest -q <relpath>' 'npm test'",
     ),
     "rules": Verb(
         name="rules",
         summary="What agents may run. With --explain: what would become of a command, and which rule decides.",
-        usage=("[--json]", "--explain [--json] -- PROGRAM [ARG...]"),
+        usage=("[--json]", "--explain [--cwd DIR] [--env K=V]... [--stdin] [--json] -- PROGRAM [ARG...]"),
         options=(
             Option(name="explain", help="what would become of the command, for an agent in this folder"),
+            Option(name="cwd", metavar="DIR", help="explain: as if the agent asked for this folder"),
+            Option(name="env", metavar="K=V", many=True, help="explain: with this variable set"),
+            Option(name="stdin", help="explain: with input"),
             JSON,
         ),
         command=True,
         example="runq rules\nrunq rules --explain -- git push --force",
     ),
-}
-MEANINGS = {
-    "allowed": "an agent's job would run",
-    "ask": "an agent's job would wait for your approval",
-    "denied": "an agent's request would be refused",
 }
 
 
@@ -71,8 +70,8 @@ def run_allow(given: Given) -> int:
             queue.allow(rule)
     report(
         given,
-        {"path": home.rules_file, "rules": [_view(rule) for rule in wanted]},
-        rows=[_line(rule) for rule in wanted],
+        {"path": home.rules_file, "rules": [rule_view(rule) for rule in wanted]},
+        rows=[rule_line(rule) for rule in wanted],
         sentences=[f"Agents may run: {quoted(rule.argv)}  ({rule.program})" for rule in wanted],
     )
     return 0
@@ -105,6 +104,8 @@ def _rule(text: str, given: Given) -> Rule:
         program=os.path.realpath(found),
         env=tuple(given.get("env", ())),
         stdin=bool(given.get("stdin")),
+        options=bool(given.get("options")),
+        trust_repository=bool(given.get("trust_repository")),
     )
     request = Request(caller="agent", argv=argv, program=os.path.realpath(found), cwd=folder)
     if rule.wildcard and (reason := too_open(rule, request)):
@@ -119,79 +120,58 @@ def run_rules(given: Given) -> int:
     if given.get("explain"):
         if not given.command:
             raise UsageError("--explain needs a command: runq rules --explain -- PROGRAM [ARG...]")
-        return _explain(given, home, chosen, given.command)
+        from queue_core.cli.explaining import explain
+
+        return explain(given, home, chosen, given.command)
     if given.command is not None:
         raise UsageError(f"did you mean: runq rules --explain -- {quoted(given.command)}")
+    for name in ("cwd", "env", "stdin"):
+        if given.get(name):
+            raise UsageError(f"--{name} goes with --explain: runq rules --explain -- PROGRAM [ARG...]")
     found = rules.load(home.rules_file)
     if given.get("json"):
         about = {"path": home.rules_file, "agents": chosen.agents, "roots": list(chosen.roots)}
-        write_json({**about, "rules": [_view(rule) for rule in found]})
+        write_json({**about, "rules": [rule_view(rule) for rule in found]})
     elif on_terminal():
         _show(found, home.rules_file, chosen)
     else:
-        write_lines(_line(rule) for rule in found)
+        write_lines(rule_line(rule) for rule in found)
     return 0
 
 
-def _explain(given: Given, home: Home, chosen: settings.Settings, argv: tuple[str, ...]) -> int:
-    """Ask the very code that decides when an agent adds a job here."""
-    from queue_core.admission import prepare
-    from queue_core.judge import Judge
-    from queue_core.model import NewJob, Origin
-    from queue_core.value import replace
-
-    folder = os.getcwd()
-    project = os.environ.get("CLAUDE_PROJECT_DIR") or folder
-    person, agent = Origin(caller="person"), Origin(caller="agent", project=project)
-    asked = [NewJob(argv=argv)]
-    (admission,) = prepare(asked, person, settings=chosen, home=home, environ=os.environ, folder=folder, now=0.0)
-    decision = Judge(home, chosen).admission(replace(admission, origin=agent))
-    _write_decision(given, decision, admission.program, argv)
-    return 0
-
-
-def _write_decision(given: Given, decision: Decision, program: str, argv: tuple[str, ...]) -> None:
-    rule = _view(decision.rule) if decision.rule else None
-    view = {"verdict": decision.verdict, "reason": decision.reason, "argv": list(argv), "program": program}
-    if given.get("json"):
-        write_json({**view, "rule": rule})
-        return
-    if not on_terminal():
-        for key in ("verdict", "reason", "program"):
-            write_lines([columns(key, view[key])])
-        write_lines([_line(decision.rule, "rule")] if decision.rule else [])
-        return
-    write_lines([f"{decision.verdict}: {MEANINGS[decision.verdict]}", f"  program  {printable(program)}"])
-    write_lines([f"  because  {printable(decision.reason)}"])
-    if decision.verdict == "ask":
-        write_lines([f"  to allow it: runq allow {join([join(argv)])}"] if quoted(argv).isprintable() else [])
-
-
-def _view(rule: Rule) -> View:
+def rule_view(rule: Rule) -> View:
     return {
-        "kind": _kind(rule),
+        "kind": kind_of(rule),
         "argv": list(rule.argv),
         "program": rule.program,
+        "cwd": rule.cwd,
         "env": list(rule.env),
         "stdin": rule.stdin,
+        "options": rule.options,
+        "trust_repository": rule.trust_repository,
         "reason": rule.reason,
     }
 
 
-def _kind(rule: Rule) -> str:
+def kind_of(rule: Rule) -> str:
     return "deny" if rule.deny else "allow"
 
 
 def _extras(rule: Rule) -> str:
     """What may go with the command, in words."""
     return ", ".join(
-        [*(f"env {name}" for name in rule.env), *(["stdin"] if rule.stdin else []), rule.reason or ""]
-    ).strip(", ")
+        [
+            *([f"in {rule.cwd}"] if rule.cwd else []),
+            *(f"env {name}" for name in rule.env),
+            *(name for name in ("stdin", "options", "trust_repository") if getattr(rule, name)),
+            *([rule.reason] if rule.reason else []),
+        ]
+    )
 
 
-def _line(rule: Rule, first: str | None = None) -> str:
+def rule_line(rule: Rule, first: str | None = None) -> str:
     """kind, program, extras, pattern."""
-    return columns(*([first] if first else []), _kind(rule), rule.program, _extras(rule), quoted(rule.argv))
+    return columns(*([first] if first else []), kind_of(rule), rule.program, _extras(rule), quoted(rule.argv))
 
 
 def _show(found: Sequence[Rule], path: str, chosen: settings.Settings) -> None:
@@ -201,7 +181,7 @@ def _show(found: Sequence[Rule], path: str, chosen: settings.Settings) -> None:
         write_lines(['agents = "allow" in config.toml: agents may run anything but what a rule denies.', ""])
     if found:
         rows = [
-            (_kind(rule), quoted(rule.argv), printable(rule.program or "looked up on a fixed PATH"), _extras(rule))
+            (kind_of(rule), quoted(rule.argv), printable(rule.program or "looked up on a fixed PATH"), _extras(rule))
             for rule in found
         ]
         tables.show_rows(("KIND", "PATTERN", "PROGRAM", "ALSO"), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import os
 
 from queue_core.keeper import protocol
 
@@ -73,7 +74,11 @@ class Connection:
 def listen(name: str) -> _socket.socket:
     """A listening socket of this name in the working directory (a relative name is never too long)."""
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    listener.bind(name)
+    others = os.umask(0o177)
+    try:
+        listener.bind(name)
+    finally:
+        os.umask(others)  # commands inherit it
     listener.listen(128)
     listener.setblocking(False)
     return listener

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 
 TRIES = 200
+# What an open says where there is no file of ours, but perhaps something that a command has put in its place.
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 def take(fd: int) -> None:
@@ -23,11 +26,13 @@ def take(fd: int) -> None:
 
 
 def held(path: str) -> bool:
-    """Does some process hold the lock on this file? A file that is not there is held by nobody."""
+    """Does some process hold the lock on this file? What is not there, or a link, is held by nobody."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in NO_FILE:
+            return False
+        raise
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

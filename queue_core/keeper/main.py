@@ -275,8 +275,9 @@ def _settle_in(keeper_dir: str) -> Place:
 
 def _note_boot(place: Place) -> None:
     """Note the boot id for claims whose record a crash of the machine takes away: so this one is fsynced."""
-    with open(protocol.BOOT, "x", encoding="ascii") as file:
-        file.write(place.boot_id)
+    made = os.open(protocol.BOOT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.write(made, place.boot_id.encode("ascii"))
+    os.close(made)
     for path in (protocol.BOOT, ".", ".."):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         os.fsync(fd)

@@ -15,6 +15,7 @@ on disk; it may be held longer, by what the command left behind: a complete reco
 from __future__ import annotations
 
 import os
+import stat
 from binascii import crc32
 
 from queue_core import fastjson
@@ -69,13 +70,16 @@ class Record(Frozen):
 
 
 def read(run_dir: str) -> Record | None:
-    """The record in a claim's directory, None if there is none. OSError if it can't be read."""
+    """The record in a claim's directory, None if there is none (or something else). OSError if it can't be read."""
     try:
-        fd = os.open(os.path.join(run_dir, RECORD), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
+        # Without waiting: a command may have put something else in its place.
+        fd = os.open(os.path.join(run_dir, RECORD), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in locks.NO_FILE:
+            return None
+        raise
     try:
-        content = os.read(fd, _SIZE)
+        content = os.read(fd, _SIZE) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     finally:
         os.close(fd)
     start, process, end = (_unpack(content[at : at + length]) for at, length in (_START, _PROCESS, _END))

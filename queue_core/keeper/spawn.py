@@ -8,6 +8,7 @@ import stat
 
 from queue_core.errors import SpawnFailed
 from queue_core.keeper import processes, records
+from queue_core.keeper.confinement import confined
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False
@@ -37,6 +38,7 @@ class Request(Frozen):
     timeout: float | None  # seconds
     grace: float  # seconds between TERM and KILL
     cap: int | None  # bytes of output to keep
+    confined: bool  # an agent's: gains no rights that its user has not, see `confinement`
 
     _secret = frozenset({"env", "token"})
 
@@ -55,6 +57,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "timeout": (*_NUMBER, type(None)),
     "grace": _NUMBER,
     "cap": (int, type(None)),
+    "confined": (bool,),
 }
 
 
@@ -75,12 +78,14 @@ def launch(request: Request, files: records.ClaimFiles, home: int) -> int:
     """Start the command and return its pid; `home` is the directory to be in afterwards (a descriptor).
 
     SpawnFailed says what is wrong with the command; OSError is the system's own trouble, and passes.
-    A working directory belongs to the process, not to the spawn: fine in a process of one thread.
+    A working directory belongs to the process, not to the spawn: fine where one thread at a time is at work.
     """
     _check(request)
     stdin = _open_stdin(request.stdin)
     try:
         _enter(request.cwd)
+        if request.confined:
+            return confined(lambda: _spawn(request, files, stdin))
         return _spawn(request, files, stdin)
     except OSError as error:
         if error.errno in _PASSING:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from queue_core.fastjson import dumps
 from queue_core.jobs import Deed
+from queue_core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +17,15 @@ if TYPE_CHECKING:
 
 _NAMES = ("id", "at", "what", "job", "about", "caller", "client", "session", "project")
 _COLUMNS = ", ".join(_NAMES)
+# From the trail itself, since it outlives the jobs; it has no index by jobs, so one look for all of them.
+_COMMANDS = "SELECT job, about FROM audit WHERE about IS NOT NULL AND job IN (SELECT value FROM json_each(?))"
 _INSERT = "INSERT INTO audit (at, what, job, about, caller, client, session, project) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+# Who acts in a project may act on another's job; a job that was pruned is known by the deed that queued it.
+_WITHIN = (
+    "project = ? AND (job IS NULL OR EXISTS (SELECT 1 FROM jobs WHERE jobs.id = audit.job AND jobs.project = ?)"
+    " OR job IN (SELECT job FROM audit WHERE what IN ('queued', 'held') AND project = ?))"
+)
 
 
 def note(
@@ -52,7 +62,7 @@ def forget(tx: sqlite3.Connection, *, before: float) -> int:
 
 
 def deeds(wanted: DeedFilter) -> Read[list[Deed]]:
-    """What was done, newest first."""
+    """What was done, newest first; what was done to a job is told with the command that it was queued with."""
     conditions: list[str] = []
     parameters: list[object] = []
     for column in ("job", "what", "caller", "project", "session"):
@@ -63,6 +73,12 @@ def deeds(wanted: DeedFilter) -> Read[list[Deed]]:
     if wanted.since is not None:
         conditions.append("at >= ?")
         parameters.append(wanted.since)
+    if wanted.within is not None:
+        conditions.append(_WITHIN)
+        parameters += [wanted.within] * 3
     where = " AND ".join(conditions) or "1"
     rows = yield f"SELECT {_COLUMNS} FROM audit WHERE {where} ORDER BY id DESC LIMIT ?", (*parameters, wanted.limit)
-    return [Deed(**dict(zip(_NAMES, row, strict=True))) for row in rows]
+    found = [Deed(**dict(zip(_NAMES, row, strict=True))) for row in rows]
+    jobs = {deed.job for deed in found if deed.about is None and deed.job is not None}
+    commands = dict((yield _COMMANDS, (dumps(list(jobs)),))) if jobs else {}
+    return [deed if deed.about else replace(deed, about=commands.get(deed.job)) for deed in found]

@@ -30,7 +30,7 @@ _READY = (
     "SELECT turn, name, running, ready, handled FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0"
     " AND ready > 0 AND running < slots AND rests_until IS NULL AND (turn, name) > (?, ?) ORDER BY turn, name LIMIT ?"
 )
-_HEAD_COLUMNS = "SELECT id, sequential, locks, caller, approved_at, priority FROM jobs"
+_HEAD_COLUMNS = "SELECT id, sequential, locks, caller, priority FROM jobs"
 _HEAD = (
     f"{_HEAD_COLUMNS} INDEXED BY jobs_available WHERE queue = ? AND state = 'available' AND parked IS NULL"
     " AND handler IS NULL ORDER BY priority, id LIMIT 1"
@@ -83,7 +83,7 @@ def claim(
     now: float,
     may_run: MayRun | None = None,
 ) -> list[Lease]:
-    """Up to `want` leases. `may_run` is asked about agents' unapproved jobs: a reason sends one back to held."""
+    """Up to `want` leases. `may_run` is asked about agents' jobs: a reason sends one back to held."""
     promote_due(tx, now)
     quotas.end_rests(tx, now)
     starts_left = quotas.left_of_all(tx, now)
@@ -164,8 +164,8 @@ def _startable_head(tx: sqlite3.Connection, claimant: Claimant, queue: _Queue, m
         row = _head(tx, claimant, queue.name)
         if row is None:
             return None
-        job_id, sequential, lock_list, caller, approved_at, priority = row
-        if caller == "agent" and approved_at is None and may_run and _hold(tx, job_id, queue.name, lock_list, may_run):
+        job_id, sequential, lock_list, caller, priority = row
+        if caller == "agent" and may_run and _hold(tx, job_id, queue.name, lock_list, may_run):
             mixed = True  # a lock that it could have taken may have woken a job of another kind
             continue
         wanted: list[str] = loads(lock_list) if lock_list else []
@@ -202,7 +202,7 @@ def _first(rows: Sequence[tuple[Any, ...] | None]) -> tuple[Any, ...] | None:
 
 
 def _place(head: tuple[Any, ...]) -> tuple[int, int]:
-    return head[5], head[0]
+    return head[4], head[0]
 
 
 def _others_come_first(

@@ -26,7 +26,8 @@ import anyio.lowlevel
 
 from queue_core.handlers import Context, GiveUp, remove_temporary
 from queue_core.jobs import Outcome
-from queue_core.outcomes import NEVER_STARTED, tail_of
+from queue_core.outcomes import NEVER_STARTED, seal
+from queue_core.secret_shapes import mask_text
 from queue_core.value import replace
 from queue_core.worker.threads import on_thread
 
@@ -61,6 +62,7 @@ class Call:
         self._thread: _Thread | None = None
         self._timeout = lease.timeout if lease.timeout is not None else handler.timeout
         self._run_dir = queue.home.run(lease.job, lease.claim)
+        self._keeps_secrets = queue.settings.output_secrets == "keep"
 
     def stop(self, reason: Reason) -> None:
         """Tell the function; a coroutine is ended by it, a plain function has to look."""
@@ -115,7 +117,8 @@ class Call:
             except BaseException as raised:
                 answer = (None, raised)
         if self._scope.cancelled_caught:
-            return self._stopped()
+            with anyio.CancelScope(shield=True):
+                return await on_thread(self._stopped)
         return await on_thread(self._ended, *answer)
 
     async def _answer(self) -> Answer:
@@ -173,13 +176,13 @@ class Call:
         return Outcome(
             kind=kind,
             exit_code=exit_code,
-            error=error,
+            error=error if error is None or self._keeps_secrets else mask_text(error),
             permanent=permanent,
             started_at=self.started_at,
             finished_at=self._queue.clock(),
             output_bytes=self._context.output_bytes,
             cut_bytes=self._context.cut_bytes,
-            tail=tail_of(self._run_dir),
+            tail=seal(self._run_dir, None if self._keeps_secrets else ()),
         )
 
     async def _enforce_limits(self) -> None:

@@ -19,6 +19,7 @@ from queue_core.keeper import boot as keeper_boot
 from queue_core.keeper import records
 from queue_core.worker.link import KeeperLink
 from queue_core.worker.requests import spawn_request
+from queue_core.worker.sealing import Sealer
 from queue_core.worker.strays import Strays
 from queue_core.worker.threads import on_thread
 
@@ -48,7 +49,8 @@ class Commands:
         self._refused = refused  # called when a command could not be started through no fault of its own
         self._leases: dict[Claim, str] = {}  # with their lease tokens
         self._ended = ended  # where the ends go
-        self._strays = Strays(queue, self._leases)
+        self._sealer = Sealer(queue)
+        self._strays = Strays(queue, self._leases, self._sealer)
         self._own: KeeperLink | None = None
         self._keepers: dict[int, str] = {}  # the folders of the keepers that this process started, by pid
 
@@ -81,6 +83,7 @@ class Commands:
     def open(self, tasks: TaskGroup) -> None:
         """Begin. A keeper there is once `renew_keeper` was called."""
         self._tasks = tasks
+        self._sealer.open(tasks)
         self._strays.begin(tasks, self._attend_to)
 
     async def renew_keeper(self) -> None:
@@ -133,6 +136,7 @@ class Commands:
         requests: list[dict[str, Any]] = []
         for lease in leases:
             self._leases[lease.job, lease.claim] = lease.token
+            self._sealer.expect((lease.job, lease.claim), lease.env)
             log.info("job %d claim %d starts: %s", lease.job, lease.claim, lease.program)
             try:
                 requests.append(spawn_request(lease, self._queue.home, self._queue.settings, self._environ))
@@ -195,8 +199,8 @@ class Commands:
         if message["op"] == "refused":
             self._not_started(claim, message["error"])
             return
-        tail = outcomes.tail_of(self._queue.home.run(*claim))
-        self._end(claim, outcomes.of_end(records.end_of(message["end"]), started_at=None, tail=tail))
+        end = records.end_of(message["end"])
+        self._sealer.seal(claim, lambda tail: self._end(claim, outcomes.of_end(end, started_at=None, tail=tail)))
 
     def _not_started(self, claim: Claim, why: str) -> None:
         """Put it back: what is wrong here is not the job."""
@@ -206,6 +210,7 @@ class Commands:
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
         token = self._leases.pop(claim, None)
+        self._sealer.forget(claim)
         if token is not None:
             self._ended.append(Settlement(job=claim[0], claim=claim[1], token=token, outcome=outcome))
             self._wake()

@@ -285,7 +285,7 @@ class Worker:
             tokens=lambda: os.urandom(12).hex(),
             chance=queue.chance,
             permanent_exit_codes=queue.settings.permanent_exit_codes,
-            may_run=Judge(queue.home, queue.settings).job,
+            may_run=Judge(queue.home, queue.settings).at_claim,
             handlers=self._jobs.handlers,
             commands=self._can_run_commands,
         )

@@ -43,6 +43,7 @@ def spawn_request(lease: Lease, home: Home, settings: Settings, worker_env: Mapp
         "timeout": lease.timeout,
         "grace": settings.grace,
         "cap": settings.output_cap,
+        "confined": lease.caller == "agent",
     }
 
 
@@ -53,7 +54,8 @@ def _stdin(lease: Lease, home: Home) -> str | None:
     make_folder(home.path("runs"))
     make_folder(home.path("runs", str(lease.job)))
     path = home.input(lease.job, lease.claim)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    home.remove_input(lease.job, lease.claim)  # what an earlier attempt's command may have put there
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(lease.stdin)
     return path

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from queue_core.jobs import Outcome
     from queue_core.keeper.protocol import Claim
+    from queue_core.keeper.records import Record
     from queue_core.service import Queue
+    from queue_core.worker.sealing import Sealer
 
     End = Callable[[Claim, Outcome], None]
 
@@ -41,8 +43,9 @@ ENDED_AT_ONCE = 8  # commands; the threads of a worker are for its store in the 
 class Strays:
     """The strays of one worker, and the links to keepers that were found for some of them."""
 
-    def __init__(self, queue: Queue, leases: Mapping[Claim, str]) -> None:
+    def __init__(self, queue: Queue, leases: Mapping[Claim, str], sealer: Sealer) -> None:
         self._queue = queue
+        self._sealer = sealer
         self._leases = leases  # the worker's, with their tokens
         self._keepers: dict[Claim, str] = {}
         self._promised: set[Claim] = set()  # a keeper has promised never to start these
@@ -95,9 +98,8 @@ class Strays:
         except OSError as error:
             log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
             return None
-        outcome = recovery.outcome_of(what, record, run_dir, self._queue.clock())
-        if outcome is not None:
-            self._settle(claim, outcome, end)
+        if what in recovery.SETTLED_BY:
+            self._settle(claim, what, record, end)
         elif what == verdict.ALONE:
             self.alone.add(claim)
         return what
@@ -110,16 +112,23 @@ class Strays:
             log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
             return
         self._promised.discard(claim)
-        what = verdict.SETTLE if record and record.end else verdict.NEVER_STARTED
-        outcome = recovery.outcome_of(what, record, run_dir, self._queue.clock())
-        if outcome is not None:
-            self._settle(claim, outcome, end)
+        self._settle(claim, verdict.SETTLE if record and record.end else verdict.NEVER_STARTED, record, end)
 
-    def _settle(self, claim: Claim, outcome: Outcome, end: End) -> None:
-        log.info("job %d claim %d, left behind: %s", *claim, outcome.kind)
+    def _settle(self, claim: Claim, what: str, record: Record | None, end: End) -> None:
+        """It is over: nothing more is to be looked at, but its output is to be sealed, if there can be any."""
+        now = self._queue.clock()
+
+        def settle(tail: bytes) -> None:
+            outcome = recovery.outcome_of(what, record, now, tail=tail)
+            log.info("job %d claim %d, left behind: %s", *claim, outcome.kind)
+            end(claim, outcome)
+
         self._keepers.pop(claim, None)
         self.alone.discard(claim)
-        end(claim, outcome)
+        if what == verdict.NEVER_STARTED:
+            settle(b"")
+        else:
+            self._sealer.seal(claim, settle)
 
     async def _ask(self, keeper: str, claims: list[Claim]) -> None:
         """Connect to a living keeper and watch; one that cannot be reached is asked again later."""

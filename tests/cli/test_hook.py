@@ -4,13 +4,14 @@ import fcntl
 import json
 import os
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from queue_core.home import Home
-from tests.cli.conftest import Cli
+from tests.cli.conftest import PATIENCE, RUNQ, Cli
 
 WHILE_LOCKED = 5  # seconds: less than the 10 that a person's command waits for a lock
 
@@ -190,3 +191,25 @@ def test_so_does_one_inside_an_agents_job(cli: Cli):
         ran = cli("hook", "--", "true", stdin=payload(), timeout=WHILE_LOCKED, RUNQ_JOB_ID=str(job), **cli.hook_env)
     assert ran.code == 0
     assert [name for name in os.listdir(cli.paths.spool) if name.endswith(".json")]
+
+
+@pytest.mark.parametrize(("written", "code"), [(b'{"session_id": "s-1"', 1), (b'{"session_id": "s-1"}', 0)])
+def test_a_pipe_that_stays_open_is_not_waited_for_and_what_was_cut_off_is_told_from_what_is_wrong(
+    cli: Cli, written: bytes, code: int
+):
+    process = subprocess.Popen(
+        [*RUNQ, "hook", "--", "true", "{session_id}"],
+        env=cli.env,
+        cwd=cli.project,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin and process.stderr
+    process.stdin.write(written)
+    process.stdin.flush()
+    assert process.wait(PATIENCE) == code
+    said = process.stderr.read().decode()
+    process.stdin.close()
+    process.stderr.close()
+    assert ("did not end" in said) == bool(code), said
+    assert cli.stored() == 1 - code

@@ -3,11 +3,12 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from queue_core import rules
-from tests.cli.conftest import AGENT, Cli
+from tests.cli.conftest import AGENT, Cli, on_terminal
 
 
 def stored(cli: Cli) -> list[tuple[str, ...]]:
@@ -136,3 +137,68 @@ def test_a_rules_file_that_cannot_be_trusted_means_ask(cli: Cli, what: str):
     ran = cli.ok("rules", "--explain", "--json", "--", "git", "status")
     assert (ran.json["verdict"], "cannot be read" in ran.json["reason"]) == ("ask", True)
     assert cli("doctor").code == 1
+
+
+def explained(cli: Cli, *words: str) -> dict[str, Any]:
+    return cli.ok("rules", "--explain", "--json", *words).json
+
+
+def test_explain_says_why_the_nearest_rules_do_not_do_and_what_would_allow_it(cli: Cli):
+    (cli.home / "rules.toml").write_text(
+        '# mine\n[[allow]]\nargv = ["git", "push", "origin", "<word>"]\n\n[[allow]]\nargv = ["git", "log"]\n'
+        '[[allow]]\nargv = ["make"]\n'
+    )
+    (cli.home / "rules.toml").chmod(0o600)
+    view = explained(cli, "--", "git", "push", "origin", "--force")
+    assert [(rule["line"], rule["why_not"]) for rule in view["near"]] == [
+        (2, "argument 3 `--force` is not `<word>`"),
+        (5, "argument 1 `push` is not `log`"),
+    ]
+    assert view["to_allow"] == "runq allow 'git push origin --force'"
+    cli.ok("allow", "git push origin --force")
+    view = explained(cli, "--", "git", "push", "origin", "--force")
+    assert (view["verdict"], view["rule"]["line"], view["near"]) == ("allowed", 10, [])
+    lines = cli.ok("rules", "--explain", "--", "git", "push").lines
+    assert ["verdict", "ask"] in lines
+    assert any(line[0] == "not" and line[-2:] == ["2", "argument 2 `origin` is missing"] for line in lines)
+
+
+def test_explain_takes_the_folder_the_variables_and_the_input_into_account(cli: Cli):
+    (cli.project / "sub").mkdir()
+    cli.ok("allow", "cat -n", "--env", "LANG=C", "--stdin")
+    assert explained(cli, "--env", "LANG=C", "--stdin", "--cwd", "sub", "--", "cat", "-n")["verdict"] == "allowed"
+    view = explained(cli, "--env", "LANG=de", "--stdin", "--", "cat", "-n")
+    assert (view["verdict"], "to that value" in view["reason"]) == ("ask", True)
+    assert view["to_allow"] == "runq allow --env LANG=de --stdin 'cat -n'"
+    assert explained(cli, "--cwd", "/", "--", "cat", "-n")["verdict"] == "denied"
+    assert cli("rules", "--explain", "--env", "LANG", "--", "cat").code == 2
+    assert "goes with --explain" in cli("rules", "--stdin").err
+
+
+def test_explain_offers_no_rule_that_would_mean_more_than_the_command(cli: Cli):
+    assert explained(cli, "--", "echo", "<word>")["to_allow"] is None
+    assert explained(cli, "--", "echo", "a\nb")["to_allow"] is None
+
+
+def test_explain_on_a_terminal_is_short_and_says_all_of_it(cli: Cli):
+    cli.ok("allow", "git push origin <word>")
+    text = on_terminal(cli, "rules", "--explain", "--", "git", "push", "x")
+    assert "ask: an agent's job would wait for your approval" in text
+    assert f"not by   git push origin '<word>'  ({cli.home}/rules.toml:2): argument 2 `x` is not `origin`" in text
+    assert "to allow it: runq allow 'git push x'" in text
+
+
+def test_a_rule_can_let_options_follow_and_trust_the_repository(cli: Cli):
+    cli.ok("allow", "--options", "--trust-repository", "git log ...")
+    (rule,) = rules.load(str(cli.home / "rules.toml"))
+    assert (rule.options, rule.trust_repository) == (True, True)
+    assert cli.ok("rules").lines[0][2] == "options, trust_repository"
+
+
+def test_a_mistake_in_the_file_is_told_with_line_and_column(cli: Cli):
+    (cli.home / "rules.toml").write_text('[[allow]]\nargv = ["git", "<file>"]\n')
+    (cli.home / "rules.toml").chmod(0o600)
+    place = f"{cli.home}/rules.toml, line 2, column 16"
+    assert place in cli("rules").err
+    assert place in cli("doctor").out
+    assert place in str(cli.ok("health", "--json").json["problems"])

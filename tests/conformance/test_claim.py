@@ -172,10 +172,13 @@ class TestPolicyAtTheClaim:
         assert (bench.state(bad), bench.job(bad).reason) == ("held", "a rule is gone")
         assert bench.job(bad).attempt == 0
 
-    def test_what_a_person_approved_is_not_asked_about_again(self, bench: Bench) -> None:
-        job = bench.add("bad", caller="agent", held="ask")
+    def test_whoever_is_asked_is_told_what_a_person_has_approved(self, bench: Bench) -> None:
+        job, other = (bench.add("bad", caller="agent", held="ask") for _ in "ab")
         bench.approve(job)
-        assert [lease.job for lease in bench.claim(may_run=self.ask)] == [job]
+        bench.tick(1)
+        bench.approve(other)
+        assert bench.claimed(may_run=lambda it: None if it.approved_at == START else "it has changed since") == [job]
+        assert (bench.state(other), bench.job(other).reason) == ("held", "it has changed since")
 
     @pytest.mark.parametrize("caller", ["person", "hook"])
     def test_persons_and_hooks_jobs_are_not_asked_about(self, bench: Bench, caller: str) -> None:

@@ -132,7 +132,7 @@ class TestWhatIsTakenAlong:
         bench.settle(settlement(leases[asked], FAILURE), settlement(leases[free], FAILURE))
         approved, judged = bench.job(asked).escalated_to, bench.job(free).escalated_to
         assert approved and judged
-        assert bench.claimed(may_run=lambda _: "no rule covers it") == [approved]
+        assert bench.claimed(may_run=lambda it: None if it.approved_at else "no rule covers it") == [approved]
         assert (bench.state(judged), bench.job(judged).reason) == ("held", "no rule covers it")
 
     def test_what_was_approved_is_the_program_as_it_was_found(self, bench: Bench) -> None:

@@ -82,6 +82,7 @@ class Rig(Talk):
             "timeout": None,
             "grace": 5.0,
             "cap": None,
+            "confined": False,
             **more,
         }
 

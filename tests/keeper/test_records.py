@@ -65,8 +65,7 @@ def test_what_a_newer_version_adds_is_left_out() -> None:
 def test_a_symbolic_link_is_no_record(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"")
     (tmp_path / "record").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic links"):
-        records.read(str(tmp_path))
+    assert records.read(str(tmp_path)) is None  # no error: one command must not keep others' ends from being settled
 
 
 def test_the_lock_is_held_until_the_last_copy_is_closed(claim: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mcp.client import Client
-from mcp_types import CallToolResult, TextContent, TextResourceContents
+from mcp_types import CallToolResult, Implementation, TextContent, TextResourceContents
 
 from mcp_server.server import make_server
 from mcp_server.session import Session
@@ -22,6 +22,7 @@ from tests.helpers import wait_until
 
 ROOT = str(Path(__file__).parents[2])
 PERSON = Origin(caller="person")
+INFO = Implementation(name="a client", version="2")
 
 
 class Place:
@@ -131,12 +132,14 @@ class Place:
         return done.stdout.strip()
 
     @asynccontextmanager
-    async def client(self, *, mode: Any = "auto", **environ: str) -> AsyncGenerator[Client]:
-        """A client of a server in this process."""
-        session = Session({**self.environ, **environ})
+    async def client(
+        self, *, mode: Any = "auto", user: Any = None, asks: bool = True, **environ: str
+    ) -> AsyncGenerator[Client]:
+        """A client of a server in this process; `user` answers what it is asked."""
+        session = Session({**self.environ, **environ}, asks=asks)
         server, _ = make_server(session)
         try:
-            async with Client(server, mode=mode) as client:
+            async with Client(server, mode=mode, elicitation_callback=user, client_info=INFO) as client:
                 yield client
         finally:
             session.close()

@@ -1,6 +1,7 @@
 """Resources, the updates that are told about them, and prompts."""
 
 import json
+import re
 from typing import Any
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
 
 from tests.mcp.places import Place, ask, nulls_in, read
 from tests.mcp.servers import Server
@@ -31,9 +33,11 @@ async def test_the_five_resources_are_read(workshop: Place, mode: Any) -> None:
         assert figures["jobs"]["dead"] >= 1 and figures["ran"]["max"] >= 0 and figures["hours"] == 24.0
         assert json.loads(await read(client, "queue://dead-letters"))["jobs"][0]["id"] == dead
         job = json.loads(await read(client, f"queue://jobs/{dead}"))
-        assert (job["exit_code"], job["output_tail"], job["attempts"][0]["output_bytes"]) == (4, "why\n", 4)
+        assert (job["exit_code"], job["attempts"][0]["output_bytes"]) == (4, 4)
+        assert job["output_tail"] == f"[untrusted output of job {dead}]\nwhy\n"
         assert not list(nulls_in({**job, "attempts": []}))
-        assert await read(client, f"queue://jobs/{dead}/output") == "why\n"
+        lines = (await read(client, f"queue://jobs/{dead}/output")).splitlines()
+        assert lines[0].startswith(f"[untrusted output of job {dead}, up to") and lines[1] == "why"
 
 
 @pytest.mark.parametrize("job_id", ["0", "999999", "x", "-1", "9" * 30, "1%20", "²"])
@@ -114,6 +118,21 @@ async def test_the_prompts_show_what_they_speak_of(workshop: Place) -> None:
         assert f'"id": {dead}' in triage and '"exit_code": 9' in triage and "change nothing before I agree" in triage
         backlog = await prompt(client, "explain_backlog")
         assert f'"id": {waiting}' in backlog and "a job to come" in backlog and '"counts"' in backlog
+        for text in (triage, backlog):
+            frame = r"\n\[untrusted data of jobs, up to the line with (\w{16})\]\n(.|\n)*\n\[end of .*: \1\]$"
+            assert re.search(frame, text), text
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(("name", "arguments"), [("no_such", None), ("explain_backlog", {"queue": "ci"})])
+async def test_a_prompt_or_an_argument_that_there_is_not_is_the_client_s_mistake(
+    workshop: Place, mode: Any, name: str, arguments: dict[str, str] | None
+) -> None:
+    async with workshop.client(mode=mode) as client:
+        with pytest.raises(MCPError) as refused:
+            await client.get_prompt(name, arguments)
+    assert refused.value.error.code == INVALID_PARAMS
+    assert "explain_backlog" in str(refused.value) or "no arguments" in str(refused.value)
 
 
 async def prompt(client: Client, name: str) -> str:

@@ -19,6 +19,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.client.subscriptions import ResourceUpdated, ToolsListChanged
 from mcp_types import TextContent
 
+from mcp_server import frames
 from tests.helpers import wait_until
 
 SERVER = Path(__file__).with_name("sample_server.py")
@@ -217,9 +218,133 @@ def test_what_was_asked_before_the_end_of_input_is_answered(start: Start) -> Non
     assert server.trace() == ["started", "waiting", "ended"]
 
 
+UNANSWERABLE = {
+    "no JSON": b"hello",
+    "blank": b" \t\r",
+    "not UTF-8": b"\xff\xfe\x00",
+    "nothing": b"{}",
+    "an empty batch": b"[]",
+    "a batch of nothing": b'[1, null, "2.0", [], {}]',
+    "half a request": b'{"jsonrpc": "2.0", "id": 9, "met',
+    "nested beyond reading": b'{"id": 1, "x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a null id": b'{"jsonrpc": "2.0", "id": null, "method": 3}',
+    "a fraction as its id": b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}',
+    "true as its id": b'{"jsonrpc": "2.0", "id": true, "method": "ping"}',
+    "an object as its id": b'{"jsonrpc": "2.0", "id": {"a": 1}, "method": "ping"}',
+    "an id that is no text": b'{"jsonrpc": "2.0", "id": "\\ud800", "method": "ping"}',
+    "an endless number as its id": b'{"jsonrpc": "2.0", "method": "ping", "id": ' + b"9" * 5000 + b"}",
+    "a malformed response": b'{"jsonrpc": "2.0", "id": 1, "result": 5}',
+    "a malformed error": b'{"jsonrpc": "2.0", "id": 1, "error": "secret"}',
+    "a notification with params that are none": b'{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": 1}',
+}
+MALFORMED = {
+    "no method": (b'{"jsonrpc": "2.0", "id": 1}', [1]),
+    "a method that is none": (b'{"jsonrpc": "2.0", "id": "secret-id", "method": ["secret"]}', ["secret-id"]),
+    "no version": (b'{"id": -7, "method": "ping"}', [-7]),
+    "another version": (b'{"jsonrpc": "1.0", "id": 2, "method": "ping"}\r', [2]),
+    "params that are a list": (b'{"jsonrpc": "2.0", "id": 3, "method": "ping", "params": ["secret"]}', [3]),
+    "params that are text": (b'{"jsonrpc": "2.0", "id": 4, "method": "ping", "params": "secret"}', [4]),
+    "a lone surrogate": (b'{"jsonrpc": "2.0", "id": 5, "method": "\\ud800"}', [5]),
+    "a NUL": (b'{"jsonrpc": "2.0", "id": 6, "method": "secret\0"}', [6]),
+    "an endless number": (b'{"jsonrpc": "2.0", "id": 7, "method": "x", "params": {"n": ' + b"9" * 5000 + b"}}", [7]),
+    "deep nesting": (
+        b'{"jsonrpc":"2.0","id":8,"method":"x","params":{"a":' + b"[" * 300 + b"]" * 300 + b"}}",
+        [8],
+    ),
+    "both kinds of id": (b'{"jsonrpc": "2.0", "id": null, "id": 9, "method": 1}', [9]),
+    "a response with a method": (b'{"id": 10, "method": "secret", "result": 1}', [10]),
+    "a batch": (
+        b'[{"jsonrpc": "2.0", "id": 11, "method": "ping"}, {"id": "b"}, {"jsonrpc": "2.0", "method": "x"}, 5]',
+        [11, "b"],
+    ),
+    "a huge batch": (b"[" + b'{"id": "many"},' * 50_000 + b"0]", ["many"] * 100),
+}
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+def test_a_malformed_request_is_answered_where_its_id_can_be_made_out(start: Start, era: str) -> None:
+    server = start()
+    if era == "handshake":
+        server.shake_hands()
+    for frame, ids in MALFORMED.values():
+        server.stdin.write(frame + b"\n")
+        server.stdin.flush()
+        for request_id in ids:
+            answer = server.stdout.readline()
+            assert b"secret" not in answer.replace(b'"secret-id"', b"")
+            told = json.loads(answer)
+            assert (told["id"], type(told["id"]), told["error"]["code"]) == (request_id, type(request_id), -32600)
+            assert told["error"]["message"].startswith("Invalid Request")
+
+
+def test_what_has_no_id_to_answer_to_is_ignored_and_not_repeated_in_the_log(start: Start) -> None:
+    server = start()
+    server.shake_hands()
+    for frame in UNANSWERABLE.values():
+        server.stdin.write(frame + b"\n")
+    server.stdin.write(b"\xef\xbb\xbf")  # what some programs begin a text with
+    server.write(call("echo", 1, text="still there"))
+    assert server.answer()["result"]["structuredContent"] == {"text": "still there"}
+    log = server.trace_file.with_suffix(".log").read_text()
+    assert "no JSON-RPC message" in log
+    assert "secret" not in log and "Traceback" not in log
+
+
+def test_malformed_requests_are_answered_before_the_end_too(start: Start) -> None:
+    server = start()
+    server.stdin.write(b'{"id": 1}\n{"id": 2}')
+    server.stdin.close()
+    assert [json.loads(line)["id"] for line in server.stdout] == [1, 2]
+    assert server.process.wait(timeout=10) == 0
+
+
+@pytest.mark.anyio
+async def test_of_a_line_that_is_too_long_nothing_is_kept() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0) as pipe:
+        pipe.write(b"x" * 10 + b"\n" + b"x" * 11 + b"\nshort\n" + b"x" * 5)
+        read = frames.lines(reader, most=10)
+        found = [await anext(read) for _ in range(3)]
+        pipe.write(b"x" * 5)
+        pipe.close()
+        found += [line async for line in read]
+    assert found == [b"x" * 10, b"", b"short", b"x" * 10]
+
+
+def test_a_frame_without_end_takes_no_memory_without_end(start: Start) -> None:
+    server = start()
+    server.shake_hands()
+    before = most_memory(server)
+    piece = b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": "' + b"x" * (1 << 20)
+    for _ in range(3 * frames.MOST_BYTES >> 20):
+        server.stdin.write(piece)
+    assert most_memory(server) - before < 2 * frames.MOST_BYTES >> 10
+    server.stdin.write(b"\n")
+    server.write(call("echo", 2, text="next"))
+    assert server.answer()["id"] == 2
+    assert "are the most" in server.trace_file.with_suffix(".log").read_text()
+
+
+def most_memory(server: ServerProcess) -> int:
+    """KiB that it has had at the most; 0 where that cannot be told."""
+    status = Path(f"/proc/{server.process.pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def test_a_client_that_reads_no_refusals_is_still_heard(start: Start) -> None:
+    server = start()
+    server.shake_hands()
+    for _ in range(20_000):  # more than two pipes hold
+        server.stdin.write(b'{"id": 1}\n')
+    server.stdin.write(json.dumps(call("wait_long")).encode() + b"\n")
+    server.stdin.flush()
+    wait_until(lambda: server.trace() == ["started", "waiting"], "the request behind them was heard")
+
+
 def test_garbage_is_ignored_and_huge_frames_are_served(start: Start) -> None:
     server = start()
-    server.stdin.write(b"hello\n\n\xff\xfe\x00\n[]\n{}\n" + b'{"jsonrpc":"2.0","id":5}\n')
+    server.stdin.write(b"hello\n\n\xff\xfe\x00\n[]\n{}\n")
     hello = server.shake_hands()
     assert hello["id"] == "hello"
     server.stdin.write(json.dumps(call("echo", 1, text="?")).encode().replace(b"?", b"\xfc") + b"\n")

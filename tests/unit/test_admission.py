@@ -118,6 +118,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"pass_env": ("A=B",)}, "variable's name"),
     ({"meta": {"a": "\0"}}, "without NUL"),
     ({"meta": {"a\0": "x"}}, "without NUL"),
+    ({"meta": {"a": "x" * 40_000, "b": "x" * 40_000}}, "65536 is the most"),
     ({"stdin": b"x" * (MAX_STDIN + 1)}, "--stdin FILE"),
     ({"stdin_path": "/missing/file"}, "does not exist"),
     ({"stdin_path": "/"}, "does not exist"),

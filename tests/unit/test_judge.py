@@ -91,3 +91,50 @@ def test_a_folder_that_became_a_link_out_of_the_project_does_too(home: Home, sto
     (tmp_path / "work").symlink_to("/")
     it = replace(stored, cwd=str(tmp_path / "work"))
     assert "outside" in (judged(home, it, rule(it)) or "")
+
+
+class TestWhatAPersonHasApproved:
+    """At the claim it is not judged by rules again, but it has to be what was approved."""
+
+    def at_claim(self, home: Home, it: Job) -> str | None:
+        return Judge(home, Settings()).at_claim(it)
+
+    def test_it_runs_whatever_the_rules_say(self, home: Home, stored: Job) -> None:
+        assert self.at_claim(home, stored) == "no rule covers this command"
+        assert self.at_claim(home, replace(stored, approved_at=1.0)) is None
+
+    def test_not_where_its_folder_leads_elsewhere_since(self, home: Home, stored: Job, tmp_path: Path) -> None:
+        folder, other = tmp_path.resolve() / "folder", tmp_path.resolve() / "other"
+        other.mkdir()
+        folder.mkdir()
+        it = replace(stored, cwd=str(folder), approved_at=1.0)
+        assert self.at_claim(home, it) is None
+        folder.rmdir()
+        folder.symlink_to(other)
+        assert "leads elsewhere" in (self.at_claim(home, it) or "")
+
+    def test_an_earlier_approval_does_not_cover_what_an_agent_has_run_again(self, home: Home, stored: Job) -> None:
+        assert Judge(home, Settings()).job(replace(stored, approved_at=1.0)) == "no rule covers this command"
+
+
+def test_runqs_own_files_are_closed_even_where_the_project_holds_them(home: Home, stored: Job) -> None:
+    folder = Path(home.config)
+    project = str(folder.parent.resolve())
+    it = replace(stored, argv=("tool", f"{folder.name}/rules.toml"), cwd=project, project=project)
+    pattern = f"[[allow]]\nargv = ['tool', '<relpath>']\nprogram = '{it.program}'\n"
+    assert judged(home, it, pattern) == "no rule covers this command"
+    assert judged(home, replace(it, argv=("tool", "rules.toml")), pattern) is None
+
+
+def test_what_the_repository_runs_counts(home: Home, stored: Job, bin_dir: Path, tmp_path: Path) -> None:
+    git = str(Path(make_program(bin_dir / "git")).resolve())
+    project = tmp_path.resolve() / "repository"
+    for name in ("objects", "refs"):
+        (project / ".git" / name).mkdir(parents=True)
+    (project / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    it = replace(stored, argv=("git", "status"), program=git, executable=git, cwd=str(project), project=str(project))
+    pattern = f"[[allow]]\nargv = ['git', 'status']\nprogram = '{git}'\n"
+    assert judged(home, it, pattern) is None
+    (project / ".git/config").write_text("[core]\n\tfsmonitor = evil\n")
+    assert "core.fsmonitor" in (judged(home, it, pattern) or "")
+    assert judged(home, it, pattern + "trust_repository = true\n") is None

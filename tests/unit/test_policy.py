@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queue_core.policy import NEVER_BY_WILDCARD, Decision, Request, Rule, decide, inside, too_open
+from queue_core.known_programs import NEVER_BY_WILDCARD
+from queue_core.policy import Decision, Reach, Request, Rule, decide, inside, too_open, why_not
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -246,7 +247,7 @@ class TestHostileVectors:
         request = Request(caller="agent", argv=(name, "x"), program=program, cwd=ROOT)
         assert too_open(Rule(argv=(name, "...")), request)
 
-    @pytest.mark.parametrize("name", ["pytest", "ls", "cargo", "7z", "2to3", "pythonic"])
+    @pytest.mark.parametrize("name", ["pytest", "ls", "bashful", "7z", "2to3", "pythonic"])
     def test_other_names_are_not_mistaken_for_them(self, name: str) -> None:
         request = Request(caller="agent", argv=(name, "x"), program=resolve(name) or "", cwd=ROOT)
         assert too_open(Rule(argv=(name, "...")), request) is None
@@ -254,6 +255,155 @@ class TestHostileVectors:
     @pytest.mark.parametrize("name", ["sort", "flock", "strace", "nsenter", "ionice", "rg", "gdb"])
     def test_the_list_knows_the_less_known_ones(self, name: str) -> None:
         assert name in NEVER_BY_WILDCARD
+
+
+class TestOptionsBehindThreeDots:
+    """`...` lets arguments follow, but options only where they are known to be harmless, or the rule says so."""
+
+    @pytest.mark.parametrize(
+        ("command", "pattern", "expected"),
+        [
+            ("pytest -q -x -vv --maxfail=1 -n4 tests", "pytest ...", "allowed"),
+            ("pytest -k expression", "pytest ...", "allowed"),
+            ("pytest -p evil", "pytest ...", "ask"),
+            ("pytest -qp evil", "pytest ...", "ask"),
+            ("pytest --pdbcls=a:b", "pytest ...", "ask"),
+            ("pytest --max=1", "pytest ...", "ask"),  # an abbreviation is another name
+            ("pytest -p no:cacheprovider", "pytest -p no:cacheprovider ...", "allowed"),
+            ("ls -la --color=auto x", "ls ...", "allowed"),
+            ("grep -rn --include=*.py x src", "grep ...", "allowed"),
+            ("ruff check --diff src", "ruff check ...", "allowed"),
+            ("ruff check --diff src", "ruff ...", "allowed"),
+            ("ruff format --statistics src", "ruff ...", "ask"),
+            ("git log --oneline -5 -n 3 --since=monday main", "git log ...", "allowed"),
+            ("git diff --output=x", "git diff ...", "ask"),
+            ("git status --oneline", "git status ...", "ask"),
+            ("go test -run=TestA ./x", "go test ...", "allowed"),
+            ("go test -exec ./x", "go test ...", "ask"),
+            ("tool --title x", "tool ...", "ask"),
+            ("tool -", "tool ...", "ask"),
+            ("tool --", "tool ...", "ask"),
+            ("tool x y", "tool ...", "allowed"),
+        ],
+    )
+    def test_known_ones_pass_and_others_are_asked_about(self, command: str, pattern: str, expected: str) -> None:
+        assert verdict(command, pattern) == expected
+
+    @pytest.mark.parametrize(
+        ("option", "expected"),
+        [
+            ("--title", "allowed"),
+            ("--title=x", "allowed"),
+            ("-v", "allowed"),
+            ("--exec", "ask"),
+            ("--post-command=x", "ask"),
+            ("--output=x", "ask"),
+            ("--CONFIG", "ask"),
+            ("--load-plugins", "ask"),
+            ("-c", "ask"),
+            ("-ofile", "ask"),
+        ],
+    )
+    def test_a_rule_may_let_all_follow_but_those_that_say_that_they_run_or_write(
+        self, option: str, expected: str
+    ) -> None:
+        assert judge(["tool", option], Rule(argv=("tool", "..."), options=True)).verdict == expected
+
+    def test_version_control_has_them_spelled_out_all_the_same(self) -> None:
+        rule = Rule(argv=("git", "log", "..."), options=True)
+        assert judge(["git", "log", "--no-such-option"], rule).verdict == "ask"
+
+    @pytest.mark.parametrize(
+        "value",
+        ["/etc/shadow", "../x", "a/../../x", "~", "~root/x", "@file", "https://x", "file:///x", "a=/etc/x", "a:/etc/x",
+         "a,/etc/x", "HEAD:../../x", "", "a\nb", "a\x1bb", "a\u202eb", "a\0b", "-f/etc/x", "-f../../x", "--x=/etc/x"],
+    )  # fmt: skip
+    def test_nothing_that_follows_leads_outside(self, value: str) -> None:
+        assert judge(["cat", value], Rule(argv=("cat", "..."))).verdict == "ask"
+
+    @pytest.mark.parametrize("value", ["a", "a/b", "./a", "/project/a", "a::b", "HEAD~1", "a..b", "x=y", "ä", "a b"])
+    def test_what_stays_inside_may_follow(self, value: str) -> None:
+        assert judge(["cat", value], Rule(argv=("cat", "..."))).verdict == "allowed"
+
+    def test_links_are_followed_wherever_they_are_named(self, tmp_path: Path) -> None:
+        project = tmp_path.resolve() / "project"
+        project.mkdir()
+        (project / "link").symlink_to("/etc")
+        for argv in (["cat", "link/x"], ["cat", "a=link"], ["cat", "-flink"], ["cat", "--file=link"], ["cat", "link"]):
+            for pattern in (("cat", "..."), ("cat", "<word>"), ("cat", "<relpath>")):
+                found = judge(argv, Rule(argv=pattern), cwd=str(project), roots=(str(project),))
+                assert found.verdict == "ask", (argv, pattern)
+
+    @pytest.mark.parametrize("value", ["ext::sh", "+main", "x::y"])
+    def test_version_control_is_given_no_addresses(self, value: str) -> None:
+        assert verdict(f"git log {value}", "git log ...") == "ask"
+
+    def test_a_colon_is_an_address_to_what_fetches_alone(self) -> None:
+        assert verdict("git fetch host:path", "git fetch ...") == "ask"
+        assert verdict("git show HEAD:a.py", "git show ...") == "allowed"
+
+
+class TestClosedFolders:
+    """runq's own files, where the project holds them."""
+
+    def in_home(self, argv: list[str], **more: Any) -> str:
+        fields: dict[str, Any] = {"caller": "agent", "cwd": ROOT, "program": resolve(argv[0]), **more}
+        request = Request(argv=tuple(argv), **fields)
+        rules = [Rule(argv=("tee", "<relpath>")), Rule(argv=("cp", "..."))]
+        closed = ["/project/.runq", "/elsewhere"]
+        return decide(request, rules, roots=[ROOT], agents="ask", resolve=resolve, closed=closed).verdict
+
+    def test_no_argument_and_no_working_folder_leads_into_them(self) -> None:
+        assert self.in_home(["tee", "x"]) == "allowed"
+        assert self.in_home(["tee", ".runq/rules.toml"]) == "ask"
+        assert self.in_home(["cp", "a", ".runq/rules.toml"]) == "ask"
+        assert self.in_home(["tee", "x"], cwd="/project/.runq") == "denied"
+
+    def test_a_project_within_such_a_folder_is_not_closed(self) -> None:
+        request = Request(caller="agent", argv=("tee", "x"), program="/programs/tee", cwd=ROOT)
+        rule = Rule(argv=("tee", "<relpath>"))
+        assert decide(request, [rule], roots=[ROOT], agents="ask", resolve=resolve, closed=["/"]).verdict == "allowed"
+
+
+class TestWhyNot:
+    @pytest.mark.parametrize(
+        ("command", "pattern", "words"),
+        [
+            ("git push --force", "git push <word>", "argument 2 `--force` is not `<word>`"),
+            ("git push", "git push <word>", "argument 2 `<word>` is missing"),
+            ("git push a b", "git push <word>", "argument 3 `b` is more than it says"),
+            ("git push", "git", "argument 1 `push` is more than it says"),
+            ("git push", "hg push", "it is about /programs/hg, not /programs/git"),
+        ],
+    )
+    def test_it_says_where_a_rule_fails(self, command: str, pattern: str, words: str) -> None:
+        argv = tuple(command.split())
+        request = Request(caller="agent", argv=argv, program=f"/programs/{argv[0]}", cwd=ROOT)
+        assert why_not(Rule(argv=tuple(pattern.split())), request, Reach(roots=(ROOT,)), resolve) == words
+
+    def test_the_reason_is_that_of_the_rule_that_says_the_most(self) -> None:
+        rules = [Rule(argv=("git", "fetch", "...")), Rule(argv=("git", "..."))]
+        assert "--upload-pack" in judge(["git", "fetch", "--upload-pack=x"], *rules).reason
+
+
+class TestManySubcommands:
+    @pytest.mark.parametrize(
+        ("command", "pattern", "expected"),
+        [
+            ("npm run lint", "npm run <word>", "allowed"),
+            ("npm run lint", "npm <word> lint", "ask"),
+            ("npm exec x", "npm exec <word>", "ask"),
+            ("pip install x", "pip install <word>", "ask"),
+            ("pip install x", "pip install x", "allowed"),
+            ("pip3.11 install x", "pip3.11 install ...", "ask"),
+            ("cargo run x", "cargo run ...", "ask"),
+            ("go run x", "go run ...", "ask"),
+            ("gh alias x", "gh alias ...", "ask"),
+            ("gh pr list", "gh pr ...", "allowed"),
+        ],
+    )
+    def test_those_that_run_anything_are_had_by_an_exact_rule(self, command: str, pattern: str, expected: str) -> None:
+        assert verdict(command, pattern) == expected
 
 
 class TestVersionControl:
@@ -302,7 +452,7 @@ class TestWhatGoesWithIt:
 
     def test_what_the_repository_runs_has_to_be_asked_about_unless_the_rule_trusts_it(self) -> None:
         rule = Rule(argv=("git", "status"))
-        runs = {"repository_runs": "core.fsmonitor"}
+        runs: dict[str, Any] = {"repository_runs": "core.fsmonitor"}
         assert judge(["git", "status"], rule).verdict == "allowed"
         decision = judge(["git", "status"], rule, **runs)
         assert (decision.verdict, "core.fsmonitor" in decision.reason) == ("ask", True)

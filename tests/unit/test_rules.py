@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -13,8 +17,7 @@ from queue_core import rules
 from queue_core.errors import SettingsError, UsageError
 from queue_core.policy import Rule
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[2]
 
 GOOD = """# my rules
 [[allow]]
@@ -62,7 +65,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("[[allow]]\nargv = [\n\n", "end of document"),
+            ("[[allow]]\nargv = [\n\n", "line 4, column 1"),
             ('[[allow]]\nargv = ["a" "b"]', "line 2"),
             ('[[permit]]\nargv = ["a"]', "permit"),
             ("allow = 1", "allow"),
@@ -93,6 +96,46 @@ class TestLoading:
         assert words in str(error.value)
         assert rules.load_or_ask(path) == ((), str(error.value))
 
+    @pytest.mark.parametrize(
+        ("text", "where"),
+        [
+            ('[[allow]]\nargv = ["a" "b"]', "line 2, column 13"),
+            ('[[allow]]\nargv = ["a"]\n\n[[alow]]\nargv = ["b"]', "line 4, column 1"),
+            ('[[allow]]\nargv = ["a"]\n  argz = ["b"]', "line 3, column 3"),
+            ('[[allow]]\nargv = ["a"]\n[[allow]] # x\nreason = "[[allow]]"\nprogram = "x"\nargv = ["a"]',
+             "line 5, column 11"),
+            ('[[deny]]\nargv = ["a"]\n[[allow]]\nargv = ["git", "<path>"]', "line 4, column 16"),
+            ('[[allow]]\nargv = [\n  "git", # ]\n  "...",\n  "x",\n]', "line 4, column 3"),
+            ("[[allow]]\nargv = [\'git\', \'...\', 'x']", "line 2, column 16"),
+            ("[[allow]]\nargv = []", "line 2, column 1"),
+            ("# x\n[[allow]]\nstdin = true", "line 2, column 1"),
+            ('[[allow]]\nreason = """\n[[allow]]\n"""\nargv = ["..."]', "line 5, column 9"),
+            ('[[allow]]\r\nargv = ["a"]\r\nstdin = 1\r\n', "line 3, column 9"),
+            ('[[ allow ]]\n"argv" = ["a"]\nenv = [1]', "line 3, column 8"),
+            ('[[allow]]\nargv = ["a"]\n[allow.env]\nx = 1', "line 1, column 1"),
+            ('allow = [{argv = ["a"]}, {argv = ["..."]}]', "[[allow]] number 2"),
+            (b"[[allow]]\nargv = ['caf\xe9']", "line 2, column 13"),
+            ("[[allow]]\nargv = [", "line 2, column 9"),
+        ],
+    )  # fmt: skip
+    def test_it_says_the_line_and_the_column(self, file: Path, text: str | bytes, where: str) -> None:
+        path = write(file, text)
+        with pytest.raises(SettingsError) as error:
+            rules.load(path)
+        assert str(error.value).startswith((f"{path}, {where}: ", f"{path}: {where}"))
+
+    def test_rules_are_told_with_their_lines(self, file: Path) -> None:
+        found = rules.load_written(write(file, GOOD))
+        assert [(one.rule.argv[0], one.line) for one in found] == [("git", 2), ("make", 9), ("git", 5)]
+
+    @given(st.text(st.characters(codec="utf-8"), max_size=200))
+    def test_whatever_it_holds_there_are_rules_or_a_sentence(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "any.toml"
+        path.write_text("[[allow]]\n" + text, newline="")
+        found, why = rules.load_or_ask(str(path))
+        assert found == () or why is None
+        assert why is None or str(path) in why
+
     def test_bytes_that_are_no_utf_8_are_a_broken_file(self, file: Path) -> None:
         with pytest.raises(SettingsError):
             rules.load(write(file, b"# caf\xe9"))
@@ -105,6 +148,43 @@ class TestLoading:
 
     def test_one_that_others_can_only_read_is(self, file: Path) -> None:
         assert len(rules.load(write(file, GOOD, 0o644))) == 3
+
+    @pytest.mark.parametrize("mode", [0o770, 0o777, 0o720])
+    def test_one_in_a_folder_where_others_could_replace_it_is_not(self, file: Path, mode: int) -> None:
+        path = write(file, GOOD)
+        file.parent.chmod(mode)
+        with pytest.raises(SettingsError, match=f"chmod go-w {file.parent}"):
+            rules.load(path)
+
+    def test_a_link_of_a_dotfile_managers_is_followed_to_what_is_as_safe(self, file: Path, tmp_path: Path) -> None:
+        (tmp_path / "dotfiles").mkdir()
+        file.parent.mkdir()
+        file.symlink_to(tmp_path / "dotfiles/rules.toml")
+        write(tmp_path / "dotfiles/rules.toml", GOOD)
+        assert len(rules.load(str(file))) == 3
+        (tmp_path / "dotfiles").chmod(0o777)
+        with pytest.raises(SettingsError, match=f"chmod go-w {tmp_path}/dotfiles"):
+            rules.load(str(file))
+        (tmp_path / "dotfiles").chmod(0o755)
+        (tmp_path / "dotfiles/rules.toml").chmod(0o666)
+        with pytest.raises(SettingsError, match="chmod 600"):
+            rules.load(str(file))
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_nor_is_one_of_another_user(self, file: Path) -> None:
+        path = write(file, GOOD)
+        os.chown(path, 12345, -1)
+        with pytest.raises(SettingsError, match="other users"):
+            rules.load(path)
+
+    def test_one_without_an_end_is_not_read_to_it(self, file: Path) -> None:
+        path = write(file, "#" * (1024 * 1024) + "\n")
+        with pytest.raises(SettingsError, match="more than"):
+            rules.load(path)
+        os.unlink(path)
+        os.mkfifo(path, 0o600)
+        with pytest.raises(SettingsError, match="no regular file"):
+            rules.load(path)
 
     def test_whatever_stands_in_the_way_of_reading_means_ask(self, tmp_path: Path) -> None:
         loop = tmp_path / "loop.toml"
@@ -147,13 +227,64 @@ class TestAppending:
             rules.append(path, Rule(argv=("ls",)))
         assert file.read_text() == "[[allow]"
 
-    def test_it_does_not_write_through_a_link(self, tmp_path: Path) -> None:
-        (tmp_path / "other").write_text("")
-        link = tmp_path / "rules.toml"
-        link.symlink_to(tmp_path / "other")
-        with pytest.raises((OSError, UsageError)):
-            rules.append(str(link), Rule(argv=("ls",)))
-        assert (tmp_path / "other").read_text() == ""
+    def test_a_link_stays_one_and_what_it_leads_to_is_replaced(self, file: Path, tmp_path: Path) -> None:
+        (tmp_path / "dotfiles").mkdir()
+        file.parent.mkdir()
+        file.symlink_to(tmp_path / "dotfiles/rules.toml")
+        write(tmp_path / "dotfiles/rules.toml", GOOD)
+        rules.append(str(file), Rule(argv=("ls",)))
+        assert file.is_symlink()
+        assert (tmp_path / "dotfiles/rules.toml").read_text().startswith(GOOD)
+        assert len(rules.load(str(file))) == 4
+
+    def test_it_does_not_write_over_what_lies_where_it_writes(self, file: Path, tmp_path: Path) -> None:
+        path = write(file, GOOD)
+        (tmp_path / "other").write_text("mine")
+        Path(path + ".new").symlink_to(tmp_path / "other")
+        rules.append(path, Rule(argv=("ls",)))
+        assert (tmp_path / "other").read_text() == "mine"
+        assert len(rules.load(path)) == 4
+
+    @pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+    def test_a_kill_in_the_middle_leaves_the_old_file(self, file: Path, call: str) -> None:
+        path = write(file, GOOD)
+        code = (
+            "import os, sys\nfrom queue_core import rules\nfrom queue_core.policy import Rule\n"
+            "def killed(*_): os.kill(os.getpid(), 9)\n"
+            f"if {call!r} == 'write':\n"
+            "    real = os.fdopen\n"
+            "    def fdopen(*a, **k):\n"
+            "        file = real(*a, **k); file.write(b'half'); file.flush(); killed()\n"
+            "    os.fdopen = fdopen\n"
+            f"else:\n    setattr(os, {call!r}, killed)\n"
+            "rules.append(sys.argv[1], Rule(argv=('ls',)))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=False)
+        assert done.returncode == -9
+        assert file.read_text() == GOOD
+        rules.append(path, Rule(argv=("ls",)))
+        assert len(rules.load(path)) == 4
+        assert sorted(one.name for one in file.parent.iterdir()) == ["rules.toml", "rules.toml.lock"]
+
+    def test_two_that_add_at_once_lose_nothing(self, file: Path) -> None:
+        path = write(file, GOOD)
+        code = (
+            "import sys\nfrom queue_core import rules\nfrom queue_core.policy import Rule\n"
+            "for n in range(10): rules.append(sys.argv[1], Rule(argv=('ls', sys.argv[2] + str(n))))\n"
+        )
+        started = [subprocess.Popen([sys.executable, "-c", code, path, name], cwd=ROOT) for name in ("a", "b", "c")]
+        assert [process.wait(60) for process in started] == [0, 0, 0]
+        words = {rule.argv[1] for rule in rules.load(path) if rule.argv[0] == "ls"}
+        assert words == {name + str(number) for name in ("a", "b", "c") for number in range(10)}
+
+    def test_the_wait_for_another_one_has_an_end(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write(file, GOOD)
+        monkeypatch.setattr(rules, "PATIENCE", 0.05)
+        with open(path + ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(UsageError, match="try again"):
+                rules.append(path, Rule(argv=("ls",)))
+        assert file.read_text() == GOOD
 
     @given(
         argv=st.lists(st.text(st.characters(codec="utf-8")), max_size=4),
@@ -179,6 +310,42 @@ class TestAppending:
         with pytest.raises(UsageError):
             rules.append(path, Rule(argv=("ls", word)))
         assert file.read_text() == GOOD
+
+
+class TestExactRules:
+    """What "always" writes: this very command, here, with these variables."""
+
+    HERE: ClassVar[dict[str, Any]] = {"program": "/usr/bin/git", "cwd": "/project", "env": {}}
+
+    def test_it_means_this_command_alone(self) -> None:
+        found = rules.exact_rule(["git", "x", ""], program="/usr/bin/git", cwd="/project", env={"A": "b=c"}, stdin=True)
+        assert found == Rule(argv=("git", "x", ""), program="/usr/bin/git", cwd="/project", env=("A=b=c",), stdin=True)
+        assert found is not None
+        assert not found.wildcard
+
+    @pytest.mark.parametrize(
+        "argv", [[], [""], ["git", "<int>"], ["git", "<x>"], ["git", "..."], ["git", "...", "x"], ["git", "\udcff"],
+                 ["<word>"], ["..."], ["git", "a\0b"]]
+    )  # fmt: skip
+    def test_what_cannot_be_said_exactly_is_not_said(self, argv: list[str]) -> None:
+        assert rules.exact_rule(argv, **self.HERE) is None
+
+    @pytest.mark.parametrize("more", [{"program": "git"}, {"cwd": "."}, {"env": {"A": "\udcff"}}, {"cwd": "/\udcff"}])
+    def test_nor_is_a_place_that_cannot(self, more: dict[str, Any]) -> None:
+        assert rules.exact_rule(["git"], **{**self.HERE, **more}) is None
+
+    @given(argv=st.lists(st.text(), min_size=1), env=st.dictionaries(st.text(min_size=1), st.text(), max_size=2))
+    def test_whatever_is_said_comes_back_and_fits_nothing_else(
+        self, tmp_path: Path, argv: list[str], env: dict[str, str]
+    ) -> None:
+        path = tmp_path / "exact.toml"
+        path.unlink(missing_ok=True)
+        found = rules.exact_rule(argv, program="/usr/bin/git", cwd="/project", env=env)
+        if found is None:
+            return
+        rules.append(str(path), found)
+        assert rules.load(str(path)) == (found,)
+        assert found.argv == tuple(argv)
 
 
 class TestPatternsAsTyped:

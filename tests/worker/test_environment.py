@@ -51,7 +51,8 @@ def test_an_agents_command_gets_only_the_pass_list(rig: Rig) -> None:
     assert (rig.job(job).caller, rig.state(job)) == ("agent", "held")
     rig.runq("approve", str(job))
     workers = {"WORKERS": "yes", "MY_TOKEN": "secret", "TZ": "UTC", "LC_TIME": "C", "NAMED": "in the settings"}
-    rig.drain(env={**workers, "RUNQ_PASS_ENV": "NAMED"})
+    (rig.home / "config.toml").write_text('pass_env = ["NAMED"]\n')
+    rig.drain(env={**workers, "RUNQ_PASS_ENV": "WORKERS"})  # which variables pass is the user's file's alone to say
     env = seen(rig, job)
     assert (env["TZ"], env["LC_TIME"], env["NAMED"]) == ("UTC", "C", "in the settings")
     own = {"RUNQ_JOB_ID", "RUNQ_CLAIM", "RUNQ_HOME", "RUNQ_PROGRESS", "RUNQ_CLAIM_TOKEN", "PWD"}

@@ -1,0 +1,99 @@
+"""What an agent's command can never do: gain rights that its user has not (sudo, set-user-ID), or leave a core.
+
+NO_NEW_PRIVS belongs to a thread, goes on to what that spawns, and is never taken back. So the spawn is
+done by a thread of its own, which is over then: what persons and hooks have queued is not concerned.
+"""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import os
+import sys
+
+from queue_core.errors import SpawnFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_SET_NO_NEW_PRIVS = 38
+_prctl: Any = None
+
+
+def confined(spawn: Callable[[], int]) -> int:
+    """Call `spawn` where what it spawns is confined; returns and raises what it does.
+
+    SpawnFailed on a Linux where that is not possible; other systems have nothing of the kind.
+    """
+    if not sys.platform.startswith("linux"):
+        return _without_core(spawn)
+    _load()
+    return _without_core(lambda: _in_own_thread(lambda: _without_new_privileges(spawn)))
+
+
+def _load() -> None:
+    """Only keepers that run agents' commands pay for it."""
+    global _prctl
+    if _prctl is None:
+        try:
+            import ctypes
+
+            loaded = ctypes.CDLL(None, use_errno=True).prctl
+        except (ImportError, AttributeError) as error:
+            raise _impossible(str(error)) from None
+        loaded.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+        _prctl = loaded
+
+
+def _without_new_privileges(spawn: Callable[[], int]) -> int:
+    if _prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        import ctypes
+
+        raise _impossible(os.strerror(ctypes.get_errno()))
+    return spawn()
+
+
+def _impossible(why: str) -> SpawnFailed:
+    return SpawnFailed(
+        f"An agent's command can't be kept from gaining rights here (NO_NEW_PRIVS: {why}); a person may queue it."
+    )
+
+
+def _in_own_thread(call: Callable[[], int]) -> int:
+    """What it returns or raises. Signals still come to the main thread, which waits here for milliseconds."""
+    done = _thread.allocate_lock()
+    done.acquire()
+    returned: list[int] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            returned.append(call())
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            done.release()
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError as error:  # the system's trouble, which passes
+        raise OSError(errno.EAGAIN, str(error)) from None
+    with done:
+        pass
+    if raised:
+        raise raised[0]
+    return returned[0]
+
+
+def _without_core(call: Callable[[], int]) -> int:
+    """With no core file to be written: one would hold what the command had in memory."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    try:
+        return call()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))

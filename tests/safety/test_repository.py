@@ -1,0 +1,297 @@
+"""A repository's own settings and hooks make git run programs: shown to be so, and held by runq."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from queue_core import git_config
+from queue_core.repository import runs_programs
+from tests.safety.workshop import git, repository, write
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    folder = tmp_path.resolve() / "repo"
+    repository(folder)
+    return folder
+
+
+def configured(repo: Path, text: str) -> None:
+    with (repo / ".git/config").open("a") as file:
+        file.write(text)
+
+
+def found(folder: Path, command: str = "git status") -> str | None:
+    argv = command.split()
+    return runs_programs("/usr/bin/git", argv, str(folder))
+
+
+class TestWhatIsReal:
+    """Run by hand once, so that nobody takes these for theory."""
+
+    @pytest.fixture
+    def canary(self, repo: Path) -> Path:
+        write(repo.parent / "evil", f"#!/bin/sh\ntouch {repo.parent}/canary\n", 0o755)
+        return repo.parent / "canary"
+
+    def status(self, repo: Path, command: str = "git status") -> None:
+        subprocess.run(command.split(), cwd=repo, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+
+    def test_git_status_runs_core_fsmonitor(self, repo: Path, canary: Path) -> None:
+        configured(repo, f"[core]\n\tfsmonitor = {repo.parent}/evil\n")
+        self.status(repo)
+        assert canary.exists()
+        assert found(repo) == f"core.fsmonitor in {repo}/.git/config"
+
+    def test_git_status_runs_that_of_a_submodule(self, repo: Path, canary: Path) -> None:
+        repository(repo / "sub")
+        git(repo, "-c", "advice.addEmbeddedRepo=false", "add", "sub")
+        configured(repo / "sub", f"[core]\n\tfsmonitor = {repo.parent}/evil\n")
+        self.status(repo)
+        assert canary.exists()
+        assert "submodules" in (found(repo) or "")
+
+    def test_git_status_runs_a_hook(self, repo: Path, canary: Path) -> None:
+        (repo / "file").write_text("x")
+        git(repo, "add", "file")
+        os.utime(repo / "file", (1, 1))
+        write(repo / ".git/hooks/post-index-change", (repo.parent / "evil").read_text(), 0o755)
+        self.status(repo)
+        assert canary.exists()
+        assert found(repo) == "the hook post-index-change"
+
+    def test_git_push_into_a_folder_runs_its_hooks(self, repo: Path, canary: Path) -> None:
+        subprocess.run(["git", "init", "-q", "--bare", "near.git"], cwd=repo, check=True)
+        write(repo / "near.git/hooks/post-receive", (repo.parent / "evil").read_text(), 0o755)
+        self.status(repo, "git push near HEAD:refs/heads/x")
+        assert canary.exists()
+        assert "near is a folder" in (found(repo, "git push near HEAD:refs/heads/x") or "")
+
+
+class TestTheUsual:
+    @pytest.mark.parametrize("command", ["git status", "git log -5", "git commit -m x", "git push origin main", "ls"])
+    def test_a_fresh_repository_runs_nothing(self, repo: Path, command: str) -> None:
+        configured(repo, '[remote "origin"]\n\turl = git@example.org:a/b.git\n\tfetch = +refs/heads/*:refs/x/*\n')
+        configured(repo, '[branch "main"]\n\tremote = origin\n\tmerge = refs/heads/main\n')
+        configured(repo, "[core]\n\tfsmonitor = true\n")
+        (repo / "src").mkdir()
+        assert found(repo, command) is None
+        assert found(repo / "src", command) is None
+
+    def test_outside_of_any_nothing_is_run(self, tmp_path: Path) -> None:
+        assert found(tmp_path) is None
+
+    def test_other_programs_are_not_asked_about(self, repo: Path) -> None:
+        configured(repo, "[core]\n\tpager = x\n")
+        assert runs_programs("/bin/ls", ["ls"], str(repo)) is None
+        assert runs_programs("/usr/bin/git", ["ls"], str(repo)) is not None  # by either name
+
+    def test_a_program_that_runs_git_counts(self, repo: Path) -> None:
+        assert runs_programs("/bin/gh", ["gh", "pr", "list"], str(repo)) is None
+        configured(repo, "[credential]\n\thelper = !evil\n")
+        assert runs_programs("/bin/gh", ["gh", "pr", "list"], str(repo)) is not None
+
+
+RUNNING = """
+core.sshCommand=x core.pager=x core.editor=x core.askPass=x core.gitProxy=x core.alternateRefsCommand=x
+core.fsmonitor=.git/x core.worktree=/ core.attributesFile=x core.excludesFile=x pager.log=x sequence.editor=x
+diff.external=x diff.a.command=x diff.a.textconv=x merge.a.driver=x filter.a.clean=x filter.a.smudge=x
+filter.a.process=x credential.helper=x credential.https://a.b.helper=x gpg.program=x gpg.ssh.program=x
+alias.status=!x alias.st=status include.path=x includeIf.gitdir:/.path=x remote.a.uploadpack=x
+remote.a.receivepack=x remote.a.vcs=x remote.a.proxy=x remote.a.url=ext::x remote.a.url=../x remote.a.url=/x
+remote.a.url=file:///x remote.a.url=-oProxyCommand=x remote.a.pushurl=x::y remote.a.url=ssh://-oProxyCommand=x/y
+branch.a.remote=./x branch.a.remote=x branch.a.pushRemote=ext::x remote.pushDefault=x url.ext::x.insteadOf=https
+protocol.ext.allow=always uploadpack.packObjectsHook=x interactive.diffFilter=x difftool.a.cmd=x
+mergetool.a.path=x browser.a.cmd=x web.browser=x man.a.cmd=x submodule.a.update=!x submodule.recurse=true
+trailer.a.cmd=x trailer.a.command=x instaweb.httpd=x sendemail.smtpServer=/x http.proxy=x tar.a.command=x
+commit.template=x blame.ignoreRevsFile=x init.templateDir=x gc.recentObjectsHook=x hook.a.command=x
+receive.procReceiveRefs=x guitool.a.cmd=x rebase.instructionFormat=x ssh.variant=x
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("setting", RUNNING)
+def test_a_setting_that_runs_or_leads_elsewhere_is_named(repo: Path, setting: str) -> None:
+    key, _, value = setting.partition("=")
+    git(repo, "config", key, value)
+    if key in ("ssh.variant", "rebase.instructionFormat"):
+        assert found(repo)  # not known to be harmless is enough
+    else:
+        assert (found(repo) or "").lower().startswith(key.lower().rsplit(".", 1)[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[core]fsmonitor=x\n", "[CORE]\nFSMonitor = x", "\ufeff[core]\r\n\tfsmonitor = x\r\n",
+        "[core]\nfsmonitor = \\\nx",
+        '[core]\n fsmonitor = "x"', "[core] # comment\n fsmonitor = x ; y", "[core]\n fsmonitor = true\n fsmonitor = x",
+        '[alias "a"]\n command = x', "[core]\n a\n[alias]\n x = !y", "[alias]\n x", "[diff.a]\n textconv = x",
+        '[diff "a]b"]\n textconv = x', '[diff "a\\"b"]\n textconv = x', '[user]\n name = "a;b" # c\n[core]\npager = x',
+        "[core]\n bare = false\n[include]path=x",
+    ],
+)  # fmt: skip
+def test_however_it_is_written(repo: Path, text: str) -> None:
+    (repo / ".git/config").write_text(text, newline="")
+    assert found(repo) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = y", "[core", "[core]\n = y", '[core "a]\n', "[core]\n x y", '[core]\n x = "y', "[core]\n x = \\q", "[]\n",
+     "[core]\n1x = y", "\0", '[core "a" ]\n', "[core]\x0bfsmonitor=x"],
+)  # fmt: skip
+def test_what_cannot_be_understood_is_asked_about(repo: Path, text: str) -> None:
+    (repo / ".git/config").write_text(text)
+    assert "cannot be understood" in (found(repo) or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[core]\n bare", "[user]\n name = \"a b\" # c", "[core]\n\tbare = false\n\n; x\n[user]\n\temail = \\\n a@b", "",
+     "[color \"branch\"]\n current = yellow", "[core]\n fsmonitor", "[core]\n\tfsmonitor = false\r\n"],
+)  # fmt: skip
+def test_what_is_harmless_stays_so(repo: Path, text: str) -> None:
+    (repo / ".git/config").write_text(text, newline="")
+    assert found(repo) is None
+
+
+def test_values_are_read_as_git_reads_them(repo: Path) -> None:
+    text = '[user]\n\tname = " a ;b\\t" c  # d\n\temail = x\\\n  y  \n[branch "A\\"b"]\n\tmerge = "r"s\n'
+    (repo / ".git/config").write_text(text)
+    for entry in git_config.parse(text):
+        section, star, name = entry.key.partition(".*.")
+        key = f"{section}.{entry.subsection}.{name}" if star else entry.key
+        said = subprocess.run(["git", "config", "-z", key], cwd=repo, capture_output=True, text=True, check=True).stdout
+        assert said == (entry.value or "") + "\0"
+
+
+class TestHooks:
+    def hook(self, folder: Path, name: str, mode: int = 0o755) -> None:
+        write(folder / name, "#!/bin/sh\n", mode)
+
+    @pytest.mark.parametrize(
+        ("hook", "command", "runs"),
+        [
+            ("pre-commit", "git commit -m x", True),
+            ("commit-msg", "git commit -m x", True),
+            ("pre-commit", "git status", False),
+            ("pre-commit", "git log", False),
+            ("pre-push", "git push origin main", True),
+            ("post-checkout", "git switch main", True),
+            ("post-merge", "git pull", True),
+            ("anything", "git unknown", True),
+            ("post-index-change", "git add x", True),
+            ("reference-transaction", "git tag x", True),
+            ("pre-commit.sample", "git commit -m x", False),
+        ],
+    )
+    def test_those_that_the_subcommand_runs_are_named(self, repo: Path, hook: str, command: str, runs: bool) -> None:
+        self.hook(repo / ".git/hooks", hook)
+        assert found(repo, command) == (f"the hook {hook}" if runs else None)
+
+    def test_one_that_cannot_be_executed_is_none(self, repo: Path) -> None:
+        self.hook(repo / ".git/hooks", "pre-commit", 0o644)
+        assert found(repo, "git commit -m x") is None
+
+    def test_another_folder_of_hooks_is_looked_into(self, repo: Path) -> None:
+        configured(repo, "[core]\n\thooksPath = .husky\n")
+        assert found(repo, "git commit -m x") is None
+        self.hook(repo / ".husky", "pre-commit")
+        assert found(repo, "git commit -m x") == "the hook pre-commit"
+        assert found(repo, "git status") is None
+
+    @pytest.mark.parametrize("path", ["~/hooks", "%(prefix)/hooks", ""])
+    def test_unless_nobody_knows_where_it_is(self, repo: Path, path: str) -> None:
+        configured(repo, f"[core]\n\thooksPath = {path}\n")
+        assert found(repo) == "core.hookspath"
+
+
+class TestFindingIt:
+    def test_a_linked_working_tree_has_the_settings_of_its_repository(self, repo: Path) -> None:
+        git(repo, "worktree", "add", "-q", "../tree")
+        assert found(repo.parent / "tree") is None
+        configured(repo, "[alias]\n\tx = !y\n")
+        assert "alias.x" in (found(repo.parent / "tree") or "")
+
+    def test_and_some_of_its_own(self, repo: Path) -> None:
+        git(repo, "worktree", "add", "-q", "../tree")
+        write(repo / ".git/worktrees/tree/config.worktree", "[core]\n\tpager = x\n")
+        assert "core.pager" in (found(repo.parent / "tree") or "")
+        assert found(repo) is None
+
+    def test_a_bare_one_is_found(self, repo: Path) -> None:
+        configured(repo, "[core]\n\tpager = x\n")
+        (repo / ".git").rename(repo / "objects-and-all")
+        assert "core.pager" in (found(repo / "objects-and-all/refs") or "")
+
+    @pytest.mark.parametrize("text", ["gitdir: nowhere", "nonsense", "", "gitdir: ../.."])
+    def test_a_pointer_that_leads_nowhere_is_asked_about(self, repo: Path, text: str) -> None:
+        write(repo / "sub/.git", text)
+        assert found(repo / "sub") is not None
+
+    def test_a_folder_of_that_name_that_is_none_does_not_hide_the_one_above(self, repo: Path) -> None:
+        configured(repo, "[core]\n\tpager = x\n")
+        (repo / "sub/.git").mkdir(parents=True)
+        assert "core.pager" in (found(repo / "sub") or "")
+
+    @pytest.mark.parametrize("what", ["a folder", "a pipe", "too long", "a link to nowhere"])
+    def test_settings_that_are_no_plain_file_are_asked_about(self, repo: Path, what: str) -> None:
+        config = repo / ".git/config"
+        config.unlink()
+        if what == "a folder":
+            config.mkdir()
+        elif what == "a pipe":
+            os.mkfifo(config)
+        elif what == "too long":
+            config.write_text("#" * 300_000)
+        else:
+            config.symlink_to(config)
+        assert found(repo) is not None
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_one_of_another_user_is_asked_about(self, repo: Path) -> None:
+        os.chown(repo / ".git", 12345, 12345)
+        assert "another user" in (found(repo) or "")
+
+    @pytest.mark.parametrize(
+        "command",
+        ["git -C sub status", "git --git-dir=x status", "git --work-tree / status", "git -c a.b=c status",
+         "git --exec-path=x status", "git -p log", "git --bare log", "git --config-env=a=b log"],
+    )  # fmt: skip
+    def test_options_that_lead_git_elsewhere_are_asked_about(self, tmp_path: Path, command: str) -> None:
+        assert "elsewhere" in (found(tmp_path, command) or "")
+
+    def test_harmless_ones_are_not(self, repo: Path) -> None:
+        assert found(repo, "git --no-pager log") is None
+        assert found(repo, "git --version") is None
+
+    def test_a_rebase_under_way_may_run_anything(self, repo: Path) -> None:
+        (repo / ".git/rebase-merge").mkdir()
+        assert "rebase" in (found(repo, "git rebase --continue") or "")
+
+    def test_addresses_of_the_old_kind_are_asked_about(self, repo: Path) -> None:
+        write(repo / ".git/remotes/origin", "URL: ext::x\n")
+        assert "addresses" in (found(repo, "git fetch origin") or "")
+
+    def test_names_of_any_bytes_do_not_break_it(self, repo: Path) -> None:
+        (repo / ".git/config").write_bytes(b'[diff "\xff\x00"]\n\ttextconv = x\n')
+        said = found(repo) or ""
+        assert said.isprintable()
+        assert said.encode()
+
+
+class TestMercurial:
+    def test_its_settings_are_looked_at_too(self, tmp_path: Path) -> None:
+        (tmp_path / ".hg").mkdir()
+        assert runs_programs("/usr/bin/hg", ["hg", "status"], str(tmp_path)) is None
+        write(tmp_path / ".hg/hgrc", "[paths]\ndefault = https://example.org/x\n[ui]\nusername = me\n")
+        assert runs_programs("/usr/bin/hg", ["hg", "status"], str(tmp_path)) is None
+        write(tmp_path / ".hg/hgrc", "[hooks]\npre-status = touch x\n")
+        assert "hooks.pre-status" in (runs_programs("/usr/bin/hg", ["hg", "status"], str(tmp_path)) or "")
+
+    def test_options_that_lead_it_elsewhere_are_asked_about(self, tmp_path: Path) -> None:
+        assert runs_programs("/usr/bin/hg", ["hg", "--config", "a.b=c", "status"], str(tmp_path))
