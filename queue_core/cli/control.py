@@ -39,7 +39,7 @@ VERBS = {
             Option(name="show", help="show all that they ask for, values of variables and input too; approve nothing"),
             JSON,
         ),
-        example="runq list --state held\nrunq approve --show 7\nrunq approve 7",
+        example="runq approve 7\nrunq approve --show 7\nrunq list --state held",
         more=_ALL_OR_NONE,
     ),
     "reject": _verb("reject", "Refuse held jobs for good. A person's alone.", "runq reject 7", more=_ALL_OR_NONE),
