@@ -15,11 +15,11 @@ import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import AcceptedElicitation, DeclinedElicitation, Elicit, ElicitationResult, Resolve
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mcp_server.session import Session
 from mcp_server.text import quoted
-from queue_core import rules
+from queue_core import rules, views
 from queue_core.model import Admission, NewJob, Origin, Receipt
 from queue_core.policy import Rule
 from queue_core.submission import new_job
@@ -30,23 +30,30 @@ LONGEST_QUESTION = 4000  # characters; what is longer nobody reads in a dialog, 
 Said = Literal["once", "always", "no", "nothing"]
 
 
-class Answer(BaseModel):
-    """What the user is offered."""
+# What the user is offered. Titles and docstrings of these go into the form that the client shows.
 
-    answer: str = Field(title="Run it?")
+
+class Answer(BaseModel):
+    """Whether the command may run."""
+
+    answer: str = Field(title="Let it run?")
 
 
 class OnceOrNo(Answer):
-    """Where no rule can say exactly this."""
+    """once: let it run this time. no: refuse it."""
 
-    answer: Literal["once", "no"] = Field(title="Run it?")  # pyright: ignore[reportIncompatibleVariableOverride]
+    model_config = ConfigDict(title="Let it run?")
+
+    answer: Literal["once", "no"] = Field(title="Let it run?")  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class OnceAlwaysOrNo(Answer):
-    """Where one can."""
+    """once: let it run this time. always: from now on, too. no: refuse it."""
+
+    model_config = ConfigDict(title="Let it run?")
 
     answer: Literal["once", "always", "no"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        title="Run it?"
+        title="Let it run?"
     )
 
 
@@ -162,13 +169,43 @@ def question_about(admission: Admission, folder: str, *, always: bool) -> str:
     if job.env:
         lines += ["with the environment changed:", *(f"  {quoted(f'{name}={job.env[name]}')}" for name in job.env)]
     if job.stdin is not None:
-        lines += [f"with input: {len(job.stdin)} bytes"]
+        lines += [f"with the input: {_input(job.stdin)}"]
+    lines += _terms(admission)
     for step in admission.on_dead:
         lines += ["", "If that fails for good, next:", *_command(step.argv, step.executable)]
-    lines += ["", "once: run it now."]
+    lines += ["", "once: let it run this time."]
     if always:
-        lines += ["always: also write a rule, for exactly this program, arguments, folder and environment."]
+        lines += ["always: let it run, and write a rule for exactly this program, arguments, folder and environment."]
     return "\n".join([*lines, "no: refuse it."])
+
+
+def _input(given: bytes) -> str:
+    """All of it; of one that no question has room for, enough to make the question too long."""
+    return quoted(given[: 4 * LONGEST_QUESTION].decode(errors="replace"))  # a character has 4 bytes at most
+
+
+def _terms(admission: Admission) -> list[str]:
+    """When, how often and beside what it would run, as far as that is not the usual."""
+    job, attempts = admission.job, admission.retry.retries + 1
+    at = views.rfc3339(job.at)
+    needs = {"success": job.after, "end": job.after_any, "failure": job.after_failure}
+    terms = [
+        at and f"not before {at}",
+        job.delay and f"not before {job.delay:.10g} s from now",
+        *(ids and f"after the {end} of job {', '.join(map(str, ids))}" for end, ids in needs.items()),
+        attempts > 1 and f"up to {attempts} attempts",
+        job.timeout is not None and f"at most {job.timeout:.10g} s an attempt",
+        job.queue != "default" and f"queue {quoted(job.queue)}",
+        job.priority != "normal" and f"priority {job.priority}",
+        job.sequential and "alone in its queue",
+        job.locks and f"locks {', '.join(quoted(_lock(*lock)) for lock in job.locks)}",
+        job.unique is not None and f"unique key {quoted(job.unique)}",
+    ]
+    return [f"terms: {'; '.join(found)}"] if (found := [term for term in terms if term]) else []
+
+
+def _lock(name: str, capacity: int | None) -> str:
+    return name if capacity is None else f"{name}={capacity}"
 
 
 def _command(argv: tuple[str, ...], program: str) -> list[str]:

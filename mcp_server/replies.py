@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from mcp_server.text import clean, escaped, headed
 from mcp_server.wording import for_agents
+from queue_core.views import how_to_approve
 
 View = dict[str, Any]
 
@@ -103,7 +104,8 @@ def moved(pairs: Iterable[tuple[int, Any]]) -> View:
     if len(jobs) > MOST_SHOWN:
         reply["counts"] = counted(one["state"] for one in jobs)
     if any(one["state"] == "held" for one in jobs):
-        reply["next"] = "the user's rules do not cover those that are held: ask the user to approve them in a terminal"
+        whose = "the user's rules do not cover those that are held"
+        reply["next"] = f"{whose}: ask the user to {how_to_approve('ID')} in a terminal"
     return reply
 
 

@@ -264,7 +264,8 @@ class Tools:
             reply["note"] = note
         if receipt.state == "held":
             reason = self._queue.job(receipt.id).reason
-            reply["next"] = f"not run yet ({reason}): ask the user to run `runq approve {receipt.id}` in a terminal"
+            approve = views.how_to_approve(receipt.id)
+            reply["next"] = f"not run yet ({reason}): ask the user to {approve} in a terminal"
         return reply
 
     def _job(self, job_id: int) -> View:

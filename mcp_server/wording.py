@@ -1,16 +1,16 @@
 """The queue's sentences speak of the command line, as people know it; an agent is told of the tools it has.
 
 One place for it, so that `queue_core` need not know who reads. What only a person may do or see
-(`runq approve`, `runq resume`, `runq logs`) stays as it is: the agent passes it on.
+(`runq approve --show`, `runq resume`, `runq logs`) stays as it is: the agent passes it on.
 """
 
 from __future__ import annotations
 
 import re
 
-PERSONS = frozenset({"approve", "allow", "resume", "logs", "doctor", "backup", "rules", "schedule", "work"})
+PERSONS = frozenset({"approve", "reject", "allow", "resume", "logs", "doctor", "backup", "rules", "schedule", "work"})
 _HINTS = (
-    (r"`runq list --state held`, then approve or reject", "`list_jobs` shows them, the user approves or rejects them"),
+    (r"`runq list --state held`, look", "`list_jobs` shows them; ask the user to look"),
     (r"`runq list --state (\w+)`", r"`list_jobs` with state \1"),
     (r"`runq list`", "`list_jobs`"),
     (r"`runq status (\d+)`", r"`status` with job_id \1"),

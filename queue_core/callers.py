@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from queue_core.model import Caller
 
-# What the shells of agents set: Claude Code, Gemini CLI, Cursor, Codex.
-AGENT_MARKS = ("CLAUDECODE", "GEMINI_CLI", "CURSOR_AGENT", "CODEX_SANDBOX")
+# What the shells of agents set: Claude Code, Gemini CLI, Cursor, Codex, OpenCode; and by convention any other.
+AGENT_MARKS = (
+    *("CLAUDECODE", "GEMINI_CLI", "CURSOR_AGENT", "OPENCODE", "AI_AGENT"),
+    *("CODEX_SANDBOX", "CODEX_SANDBOX_NETWORK_DISABLED", "CODEX_THREAD_ID"),
+)
 LONGEST_SESSION = 1000  # characters of a session's id that are kept: a hook's payload may say anything
 
 

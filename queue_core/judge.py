@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from queue_core.settings import Settings
 
 
+# Below the user's home: where keys, tokens and what was typed and browsed lie. A session that is started in the home
+# itself makes all of it the project, and a rule as harmless as `cat <relpath>` would hand them out.
+SECRET_PLACES = tuple(
+    """
+    .ssh .gnupg .aws .azure .config/gcloud .kube .docker .netrc .git-credentials .npmrc .pypirc .password-store
+    .local/share/keyrings .claude .claude.json .codex .gemini .config/gh .config/glab-cli .config/git/credentials
+    .config/op .config/sops .config/rclone .config/hub .mozilla .thunderbird .config/google-chrome .config/chromium
+    .config/BraveSoftware .config/microsoft-edge .bash_history .zsh_history .python_history .psql_history
+    .mysql_history .node_repl_history .lesshst .local/share/fish .pgpass .my.cnf .vault-token .terraform.d
+    .cargo/credentials .cargo/credentials.toml .gem/credentials .m2/settings.xml .gradle/gradle.properties .pki
+    Library/Keychains
+    """.split()  # noqa: SIM905
+)
+
+
 class Judge:
     """The rules as they stand in the user's file now."""
 
@@ -24,7 +39,8 @@ class Judge:
         self._rules, self._broken = rules.load_or_ask(home.rules_file)
         self._agents = settings.agents if self._broken is None else "ask"  # what it denies is not known
         self._roots = settings.roots
-        self._closed = tuple(os.path.realpath(folder) for folder in (home.config, home.data))  # rules, database
+        self._home = home
+        self._shut: tuple[str, ...] | None = None
 
     def admission(self, admission: Admission) -> Decision:
         """May this new job of an agent's run? Each step of a chain of its own has to be allowed as well.
@@ -43,12 +59,31 @@ class Judge:
         return decision
 
     def at_claim(self, it: Job) -> str | None:
-        """Why an agent's job may not run now, or None. What a person has approved runs, if it is still that."""
+        """Why an agent's job may not run now, or None.
+
+        What a person has approved runs, if it is still that, and no rule of theirs denies it since.
+        """
         if it.approved_at is None:
             return self.job(it)
+        if it.handler is None and (rule := self._denying(it)):
+            return f"a rule denies it since: {rule.reason or policy.FORBIDDEN}"
         if it.handler is None and os.path.realpath(it.cwd) != it.cwd:
             return f"{it.cwd} leads elsewhere than when it was approved"
         return None
+
+    def why_not_approved(self, it: Job) -> str | None:
+        """Why approving a job would be in vain, with the line of the rule that denies it; None if nothing does."""
+        rule = self._denying(it) if it.handler is None else None
+        if rule is None:
+            return None
+        line = next((one.line for one in rules.load_written(self._home.rules_file) if one.rule == rule), None)
+        place = "rules.toml" + (f" line {line}" if line else "")
+        return f"{place} denies job {it.id} ({rule.reason or policy.FORBIDDEN}): take that rule back first"
+
+    def _denying(self, it: Job) -> Rule | None:
+        """The rule that denies a stored job; what may take over from it is judged when that is to run."""
+        reach = Reach(roots=tuple(self._within(it.project)), closed=self._closed)
+        return policy.denying(_request_of_stored(it), self._rules, reach, rules.resolve)
 
     def job(self, it: Job, *, project: str | None = None) -> str | None:
         """Why an agent's job that is stored may not run after all, or None; asked again when it is claimed.
@@ -61,15 +96,7 @@ class Judge:
             return None if self._agents == "allow" else "no rule covers handlers"
         if os.path.realpath(it.executable) != it.program:
             return f"{it.executable} is no longer {it.program}"
-        request = Request(
-            caller="agent",
-            argv=it.argv,
-            program=it.program,
-            cwd=os.path.realpath(it.cwd),
-            env={name: it.env.get(name, "") for name in it.own_env},
-            stdin=it.has_input or it.stdin_path is not None,
-            stdin_path=_real(it.stdin_path),
-        )
+        request = _request_of_stored(it)
         decision = self._decide(request, project or it.project)
         for step in it.on_dead if it.caller != "agent" else ():  # an agent's are judged when they are to run
             if decision.verdict != "allowed":
@@ -84,6 +111,15 @@ class Judge:
         request = _with_repository(_request_of(admission))
         reach = Reach(roots=tuple(self._within(admission.origin.project)), closed=self._closed)
         return policy.why_not(rule, request, reach, rules.resolve) or policy.not_covered(rule, request, reach)
+
+    @property
+    def _closed(self) -> tuple[str, ...]:
+        """What is closed to agents even inside a root: the rules, the database, and where a user's secrets lie."""
+        if self._shut is None:
+            user = os.path.expanduser("~")
+            folders = (self._home.config, self._home.data, *(os.path.join(user, one) for one in SECRET_PLACES))
+            self._shut = tuple(dict.fromkeys(map(os.path.realpath, folders)))
+        return self._shut
 
     def _within(self, project: str | None) -> list[str]:
         """The real paths of the folders that an agent of this project may work in."""
@@ -114,6 +150,19 @@ def _request_of(admission: Admission) -> Request:
         env={name: admission.env.get(name, "") for name in (*job.env, *job.pass_env)},
         stdin=job.stdin is not None or job.stdin_path is not None,
         stdin_path=_real(job.stdin_path),
+    )
+
+
+def _request_of_stored(it: Job) -> Request:
+    """What a stored job asks for."""
+    return Request(
+        caller="agent",
+        argv=it.argv,
+        program=it.program,
+        cwd=os.path.realpath(it.cwd),
+        env={name: it.env.get(name, "") for name in it.own_env},
+        stdin=it.has_input or it.stdin_path is not None,
+        stdin_path=_real(it.stdin_path),
     )
 
 

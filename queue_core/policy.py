@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     Verdict = Literal["allowed", "ask", "denied"]
     Resolve = Callable[[str], str | None]
 
+FORBIDDEN = "a rule of the user's forbids it"
 PLACEHOLDERS = ("<int>", "<word>", "<relpath>")
-_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,:@+%-")
+# Neither `:` nor `@`: host:path, user@host, scheme::what and package@version say where something comes from.
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,+%-")
 
 
 class Rule(Frozen):
@@ -87,11 +89,14 @@ class Reach(Frozen):
         return any(inside(path, root) for root in self.roots) and not any(inside(path, one) for one in shut)
 
     def leads_inside(self, path: str, cwd: str) -> bool:
-        """The same of a path as it stands in an argument, wherever its links lead."""
+        """The same of a path as it stands in an argument, wherever its links lead, and of all that lies below it."""
+        if not path:
+            return True  # `--name=`: no path at all
         try:
-            return self.holds(os.path.realpath(os.path.join(cwd, path)))
+            real = os.path.realpath(os.path.join(cwd, path))
         except (ValueError, OSError):  # a NUL byte, half a surrogate pair
             return False
+        return self.holds(real) and not any(inside(one, real) for one in self.closed)  # `grep -r key .` in $HOME
 
 
 def decide(
@@ -105,17 +110,23 @@ def decide(
 ) -> Decision:
     """May this run? `roots` and `closed` are real paths; `resolve` gives the real path a rule's program name means."""
     reach = Reach(roots=tuple(roots), closed=tuple(closed))
-    for rule in rules:
-        if rule.deny and request.caller == "agent" and why_not(rule, request, reach, resolve) is None:
-            return Decision(verdict="denied", reason=rule.reason or "a rule of the user's forbids it", rule=rule)
+    if request.caller == "agent" and (rule := denying(request, rules, reach, resolve)):
+        return Decision(verdict="denied", reason=rule.reason or FORBIDDEN, rule=rule)
     if request.caller != "agent":
         return Decision(verdict="allowed", reason=f"queued by a {request.caller}")
     if not reach.holds(request.cwd):
+        if any(inside(request.cwd, root) for root in roots):
+            return Decision(verdict="denied", reason=f"{request.cwd} holds secrets or runq's own files: closed to agents")
         where = ", ".join(roots) or "none is set"
         return Decision(verdict="denied", reason=f"{request.cwd} is outside the folders agents may work in ({where})")
     if agents == "allow":
         return Decision(verdict="allowed", reason='the user\'s file says agents = "allow"')
     return _by_allow_rules(request, rules, reach, resolve)
+
+
+def denying(request: Request, rules: Sequence[Rule], reach: Reach, resolve: Resolve) -> Rule | None:
+    """The first rule that denies what somebody wants to run, whoever it is."""
+    return next((rule for rule in rules if rule.deny and why_not(rule, request, reach, resolve) is None), None)
 
 
 def _by_allow_rules(request: Request, rules: Sequence[Rule], reach: Reach, resolve: Resolve) -> Decision:
@@ -136,7 +147,7 @@ def _by_allow_rules(request: Request, rules: Sequence[Rule], reach: Reach, resol
 
 def why_not(rule: Rule, request: Request, reach: Reach, resolve: Resolve) -> str | None:
     """Where a rule's pattern does not fit the program and the whole argv, in words; None if it does."""
-    wanted = rule.program or resolve(rule.argv[0])
+    wanted = rule.program or resolve(os.path.join(rule.cwd or "", rule.argv[0]) if "/" in rule.argv[0] else rule.argv[0])
     if wanted is None:
         return f"there is no `{rule.argv[0]}` on the fixed PATH"
     if os.path.realpath(wanted) != request.program:
@@ -150,7 +161,7 @@ def why_not(rule: Rule, request: Request, reach: Reach, resolve: Resolve) -> str
     if open_end:
         pattern = pattern[:-1]
     for number, (token, value) in enumerate(zip(pattern, given, strict=False), 1):
-        if not _fits(token, value, request.cwd, reach):
+        if not (_is_denied(token, value) if rule.deny else _fits(token, value, request.cwd, reach)):
             return f"argument {number} {_shown(value)} is not `{token}`"
     if len(given) < len(pattern):
         return f"argument {len(given) + 1} `{pattern[len(given)]}` is missing"
@@ -197,6 +208,14 @@ def too_open(rule: Rule, request: Request) -> str | None:
     if _is_open(subcommand) or subcommand.startswith("-") or subcommand in running:
         return f"{program} runs other programs by some subcommands, so a rule spells a harmless one out"
     return None
+
+
+def without_effect(rule: Rule, resolve: Resolve) -> str | None:
+    """Why a rule that allows can never cover anything, whatever its open places stand for; None if it can."""
+    if rule.deny or not rule.wildcard:
+        return None
+    program = os.path.realpath(rule.program or resolve(rule.argv[0]) or rule.argv[0])
+    return too_open(rule, Request(caller="agent", argv=rule.argv, program=program, cwd="/"))
 
 
 def _open_argument(rule: Rule, request: Request, reach: Reach) -> str | None:
@@ -261,9 +280,16 @@ def _fits(token: str, value: str, cwd: str, reach: Reach) -> bool:
     return token == value
 
 
+def _is_denied(token: str, value: str) -> bool:
+    """What a rule that denies leaves open is wide: whatever is no option, so that nothing slips by it."""
+    if token in ("<word>", "<relpath>"):
+        return not value.startswith("-")
+    return value.isdecimal() if token == "<int>" else token == value
+
+
 def _is_word(value: str) -> bool:
-    """No option, no folder outside (`..`), no `+ref` (git forces), `:ref` (git deletes), `@file` (of arguments)."""
-    return bool(value) and value[0] not in "-+:@" and bool(value.strip(".")) and set(value) <= _WORD
+    """No option, no folder outside (`..`), no `+ref` (git forces), no address, no `@file` (of arguments)."""
+    return bool(value) and value[0] not in "-+" and bool(value.strip(".")) and set(value) <= _WORD
 
 
 def _is_relative_path(value: str) -> bool:

@@ -7,7 +7,7 @@ import os
 from queue_core import backups, rules, safekeeping, spool
 from queue_core.health import level
 from queue_core.model import WAITING
-from queue_core.views import pending
+from queue_core.views import how_to_approve, pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def _dead(queue: Look, by_state: dict[str, int]) -> str | None:
 
 def _held(by_state: dict[str, int]) -> str | None:
     count = by_state["held"]
-    return f"{count} waiting for approval: `runq list --state held`, then approve or reject" if count else None
+    if not count:
+        return None
+    return f"{count} waiting for approval: `runq list --state held`, {how_to_approve('ID')} or `runq reject ID`"
 
 
 def _disk(queue: Look) -> str | None:

@@ -123,6 +123,12 @@ def _rule(entry: Any, deny: bool, where: Where) -> Rule:
         raise SettingsError(f'{where("argv")} needs argv, a list of texts such as ["git", "status"]')
     check_pattern(argv, lambda number: where("argv", number + 1))
     _check_rest(entry, where)
+    if "/" in argv[0] and not argv[0].startswith("/") and "program" not in entry and "cwd" not in entry:
+        # In a subfolder an agent could put another program of that name.
+        raise SettingsError(
+            f"{where('argv', 1)}: a program with a slash needs `program` or `cwd`; add the full path of "
+            f"`{argv[0]}`, or of the folder that it is looked up in"
+        )
     return Rule(
         argv=tuple(argv),
         program=entry.get("program"),
@@ -185,6 +191,17 @@ def _is_text(text: str) -> bool:
         return "\0" not in text and bool(text.encode("utf-8") or True)
     except UnicodeEncodeError:
         return False
+
+
+def in_words(rule: Rule) -> str:
+    """All that a rule says, in a line: for the audit trail."""
+    from shlex import join
+
+    more = [f"program {rule.program}"] if rule.program else []
+    more += [f"in {rule.cwd}"] if rule.cwd else []
+    more += [f"with {one}" for one in rule.env]
+    more += [key for key in ("stdin", "options", "trust_repository") if getattr(rule, key)]
+    return f"{join(rule.argv)} ({', '.join(more)})" if more else join(rule.argv)
 
 
 def parse_pattern(text: str) -> tuple[str, ...]:

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     from queue_core.handlers import Function, Handler, P, T
     from queue_core.home import Home
-    from queue_core.model import Admission, Caller, JobState, NewJob, Origin, Receipt
+    from queue_core.model import Admission, JobState, NewJob, Origin, Receipt
     from queue_core.policy import Rule
     from queue_core.recovery import Found
     from queue_core.schedules import Schedules
     from queue_core.settings import Settings
     from queue_core.store import Moved, Store
+
+
+LONGEST_NOTE = 2000  # characters of what was refused that the audit trail keeps
 
 
 class Queue(Look):
@@ -180,7 +183,7 @@ class Queue(Look):
                 now=self.clock(),
             )
         except Denied as refused:
-            self.store.note("denied", by=origin, now=self.clock(), about=str(refused))
+            self.store.note("denied", by=origin, now=self.clock(), about=str(refused)[:LONGEST_NOTE])
             raise
 
     def admit(self, admissions: Sequence[Admission]) -> list[Receipt]:
@@ -252,14 +255,31 @@ class Queue(Look):
     def approve(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
         """Let held jobs run: a person's alone."""
         by = by or self.origin()
-        refuse_others_than_persons(by.caller, "approve jobs")
+        self.persons_alone(by, "approve jobs", ids)
+        self._refuse_denied(ids)
         return self._changed(self.store.approve(ids, by=by, now=self.clock()))
+
+    def _refuse_denied(self, ids: Sequence[int]) -> None:
+        """Denied if a rule names one of the held jobs: it would be held again as soon as it is to run."""
+        from queue_core.judge import Judge
+
+        judge = Judge(self.home, self.settings)
+        for it in map(self.job, ids):
+            if it.state == "held" and (reason := judge.why_not_approved(it)):
+                raise Denied(reason)
 
     def reject(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
         """Refuse held jobs: a person's alone."""
         by = by or self.origin()
-        refuse_others_than_persons(by.caller, "reject jobs")
+        self.persons_alone(by, "reject jobs", ids)
         return self._changed(self.store.reject(ids, by=by, now=self.clock()))
+
+    def persons_alone(self, by: Origin, what: str, ids: Sequence[int] = ()) -> None:
+        """NotAllowed for everybody but a person; that it was tried is noted."""
+        if by.caller == "person":
+            return
+        self.store.note("denied", by=by, now=self.clock(), about=" ".join([f"to {what}", *map(str, ids)]))
+        raise NotAllowed(f"only a person may {what}, from a terminal of their own; ask the user to do it")
 
     def decline(self, argv: Sequence[str], by: Origin) -> None:
         """Note that a person said no to a command before it was stored; nothing else is to be done."""
@@ -270,11 +290,11 @@ class Queue(Look):
         from queue_core import rules
 
         by = by or self.origin()
-        refuse_others_than_persons(by.caller, "change the rules")
+        self.persons_alone(by, "change the rules")
         if rule in rules.load(self.home.rules_file):
             return False
         rules.append(self.home.rules_file, rule)
-        self.store.note("allowed", by=by, now=self.clock(), about=dumps(rule.argv))
+        self.store.note("allowed", by=by, now=self.clock(), about=rules.in_words(rule))
         return True
 
     def replay(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
@@ -366,9 +386,3 @@ class Queue(Look):
 def _chance() -> float:
     """Randomness for the jitter; `import random` would cost the hook path 3 ms."""
     return int.from_bytes(os.urandom(7), "big") / 2**56
-
-
-def refuse_others_than_persons(caller: Caller, what: str) -> None:
-    """NotAllowed for everybody but a person."""
-    if caller != "person":
-        raise NotAllowed(f"only a person may {what}, from a terminal of their own; ask the user to do it")

@@ -122,7 +122,14 @@ def request(it: Job, given: bytes | None) -> View:
         "stdin_path": it.stdin_path,
         "on_dead": [list(step.argv) for step in it.on_dead],
         "on_dead_programs": [step.executable for step in it.on_dead],
+        "queue": it.queue,
+        "priority": it.priority,
+        "sequential": it.sequential,
+        "retries": it.retries,
+        "scheduled_at": rfc3339(it.due_at),
         "timeout": it.timeout,
+        "locks": list(it.locks),
+        "unique": it.unique_key,
         "caller": it.caller,
         "session": it.session,
         "project": it.project,
@@ -278,6 +285,11 @@ def _starts(queue: QueueRow) -> View:
     return {"starts_per_minute": queue.starts_per_minute, "rests_until": rfc3339(queue.rests_until)}
 
 
+def how_to_approve(job_id: int | str) -> str:
+    """What a person has to type, who shall know what they approve."""
+    return f"look with `runq approve --show {job_id}`, then `runq approve {job_id}`"
+
+
 def waiting_for(
     it: Job,
     *,
@@ -293,7 +305,7 @@ def waiting_for(
 ) -> str | None:
     """In words, what a job waits for; None if it waits for nothing. `successors`: who took over from what it needs."""
     if it.state == "held":
-        return f"a person's approval (`runq approve {it.id}`): {it.reason or 'no rule covers it'}"
+        return f"a person's approval ({how_to_approve(it.id)}): {it.reason or 'no rule covers it'}"
     if it.state == "blocked":
         return "; ".join(_need(*need, (successors or {}).get(need[0])) for need in needs) or "another job"
     if it.state == "scheduled":

@@ -41,5 +41,6 @@ def _sentence(receipt: Receipt, job: NewJob) -> str:
     if receipt.existing:
         return f"Job {receipt.id} with the same unique key is {receipt.state}; nothing was added."
     if receipt.state == "held":
-        return f"Job {receipt.id} waits for a person's approval: runq approve {receipt.id} ({command})"
+        approve = f"look with `runq approve --show {receipt.id}`, then `runq approve {receipt.id}`"
+        return f"Job {receipt.id} waits for a person's approval: {approve} ({command})"
     return f"Queued job {receipt.id} ({receipt.state}): {command}. `runq status {receipt.id}` tells how it goes."

@@ -6,14 +6,12 @@ import os
 from shlex import join
 
 from queue_core import programs, rules, settings
-from queue_core.cli.add import caller_here
 from queue_core.cli.context import on_terminal, opened, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, printable, quoted
 from queue_core.errors import UsageError
 from queue_core.home import locate
 from queue_core.policy import Request, Rule, too_open
-from queue_core.service import refuse_others_than_persons
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,8 +59,8 @@ VERBS = {
 def run_allow(given: Given) -> int:
     """`runq allow PATTERN...`."""
     home = locate(os.environ)
-    caller = caller_here(os.environ, home, hook_verb=False)
-    refuse_others_than_persons(caller, "change the rules")
+    with opened() as queue:
+        queue.persons_alone(queue.origin(), "change the rules")
     _refuse_bare_words(given.operands)
     wanted = [_rule(text, given) for text in given.operands]
     with opened() as queue:

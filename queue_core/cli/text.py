@@ -87,11 +87,27 @@ def request_lines(asked: View) -> list[str]:
         ("input", None if asked["stdin"] is None else _given(asked["stdin"])),
         ("input file", asked["stdin_path"] and printable(asked["stdin_path"])),
         ("if it fails", steps_of(asked) or None),
+        *_terms(asked),
         ("asked by", _asker(asked)),
         ("because", asked["reason"] and printable(asked["reason"])),
     ]
     state = "" if asked["state"] == "held" else f", which is {asked['state']} and waits for nobody's approval"
     return [f"Job {asked['id']}{state}", *(f"  {name:<12}{value}" for name, value in facts if value)]
+
+
+def _terms(asked: View) -> list[tuple[str, str | None]]:
+    """When, how often and beside what it would run, as far as that is not the usual."""
+    alone = ", where it runs alone" if asked["sequential"] else ""
+    is_usual = asked["queue"] == "default" and not alone
+    return [
+        ("queue", None if is_usual else printable(asked["queue"]) + alone),
+        ("priority", None if asked["priority"] == "normal" else asked["priority"]),
+        ("attempts", f"{asked['retries'] + 1} at most" if asked["retries"] else None),
+        ("not before", asked["scheduled_at"]),
+        ("timeout", None if asked["timeout"] is None else f"{asked['timeout']:.10g} s an attempt"),
+        ("locks", ", ".join(map(printable, asked["locks"]))),
+        ("unique", asked["unique"] and printable(asked["unique"])),
+    ]
 
 
 def _given(text: str) -> str:

@@ -74,7 +74,7 @@ def _say_what_will_not_happen(queue: Queue, pending: Sequence[int]) -> None:
     ids = [one for one in pending if one in held]
     if ids:
         waiting = f"{number_of(len(ids), 'job')} of these (the first is {ids[0]})"
-        complain(f"{waiting} cannot run before a person approves: runq approve ID")
+        complain(f"{waiting} cannot run before a person approves: {views.how_to_approve('ID')}")
     waiting = [one for one in pending[:CHUNK] if states.get(one) in ("blocked", "scheduled", "available")]
     for cause, stuck in _hindrances(queue, waiting[:LOOKED_AT]).items():
         more = f" (and {len(stuck) - 1} more of these)" if stuck[1:] else ""

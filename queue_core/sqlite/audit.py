@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from queue_core.model import Origin
     from queue_core.sqlite.reads import Read
 
+MOST = 500_000  # deeds that are kept
 _NAMES = ("id", "at", "what", "job", "about", "caller", "client", "session", "project")
 _COLUMNS = ", ".join(_NAMES)
 # From the trail itself, since it outlives the jobs; it has no index by jobs, so one look for all of them.
-_COMMANDS = "SELECT job, about FROM audit WHERE about IS NOT NULL AND job IN (SELECT value FROM json_each(?))"
+_COMMANDS = "SELECT job, about FROM audit WHERE what IN ('queued', 'held') AND job IN (SELECT value FROM json_each(?))"
+_CONCERNS = "({column} = ? OR job IN (SELECT job FROM audit WHERE what IN ('queued', 'held') AND {column} = ?))"
 _INSERT = "INSERT INTO audit (at, what, job, about, caller, client, session, project) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 # Who acts in a project may act on another's job; a job that was pruned is known by the deed that queued it.
@@ -53,8 +55,10 @@ def note_handed_over(tx: sqlite3.Connection, job: int, now: float) -> None:
 def forget(tx: sqlite3.Connection, *, before: float) -> int:
     """Forget what was noted before a time (seconds since the epoch); how many deeds went.
 
-    By their numbers: a clock that was set back meanwhile keeps a few of them longer.
+    By their numbers: a clock that was set back meanwhile keeps a few of them longer. Beyond `MOST` the oldest go
+    whatever their age: what agents are refused is noted too, and shall not fill the disk.
     """
+    tx.execute("DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?", (MOST,))
     last = tx.execute("SELECT min(id) FROM audit WHERE at >= ?", (before,)).fetchone()[0]
     if last is None:
         return tx.execute("DELETE FROM audit WHERE at < ?", (before,)).rowcount
@@ -65,11 +69,16 @@ def deeds(wanted: DeedFilter) -> Read[list[Deed]]:
     """What was done, newest first; what was done to a job is told with the command that it was queued with."""
     conditions: list[str] = []
     parameters: list[object] = []
-    for column in ("job", "what", "caller", "project", "session"):
+    for column in ("job", "what", "caller"):
         value: object = getattr(wanted, column)
         if value is not None:
             conditions.append(f"{column} = ?")
             parameters.append(value)
+    for column in ("project", "session"):
+        value = getattr(wanted, column)
+        if value is not None:  # a person decides from anywhere: what was done to its jobs belongs to it as well
+            conditions.append(_CONCERNS.format(column=column))
+            parameters += [value] * 2
     if wanted.since is not None:
         conditions.append("at >= ?")
         parameters.append(wanted.since)

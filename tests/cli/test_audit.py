@@ -1,7 +1,9 @@
 """`runq audit` from outside: who did what, whoever it was and by whichever way in; it outlives the jobs."""
 
 import json
+import os
 import re
+import shutil
 import sqlite3
 import sys
 import time
@@ -99,7 +101,8 @@ def test_every_verb_that_changes_something_leaves_its_line(cli: Cli):
     assert about == {
         *(("paused", "ci"), ("resumed", "ci")),
         *(("paused", "schedule nightly"), ("resumed", "schedule nightly")),
-        *(("scheduled", "nightly"), ("unscheduled", "nightly"), ("allowed", None)),
+        *(("scheduled", "nightly"), ("unscheduled", "nightly")),
+        ("allowed", f"git status (program {os.path.realpath(shutil.which('git') or '')})"),
     }
 
 
@@ -153,9 +156,9 @@ def test_it_is_narrowed_by_what_is_asked(cli: Cli):
 
     assert jobs("--what", "held") == [theirs]
     assert jobs("--caller", "agent") == [theirs]
-    assert jobs("--session", "s-9") == [theirs]
-    assert jobs("--project", str(cli.project)) == [theirs]
-    assert jobs("--project", ".") == [theirs]
+    assert jobs("--session", "s-9") == [theirs, theirs]  # a person's word on a job belongs to the job's project
+    assert jobs("--project", str(cli.project)) == [theirs, theirs]
+    assert jobs("--project", ".") == [theirs, theirs]
     assert jobs(str(mine)) == [mine, mine]
     assert jobs("--since", "1h") == [mine, theirs, mine, theirs]
     assert jobs("--since", "2001-01-01") == [mine, theirs, mine, theirs, None]
@@ -252,3 +255,16 @@ def test_looking_changes_nothing(cli: Cli, tmp_path: Path):
     before = deeds(cli)
     cli.ok("audit")
     assert deeds(cli) == before
+
+
+def test_what_a_rule_says_besides_the_command_is_noted_and_so_is_who_tried_in_vain(cli: Cli):
+    cli.ok("allow", "--env", "MODE=fast", "--stdin", "git status")
+    job = cli.add("--", "true", **SHELL)
+    assert cli("approve", str(job), **SHELL).code == 1
+    assert cli("allow", "ls", **SHELL).code == 1
+    (allowed,) = deeds(cli, "--what", "allowed")
+    assert allowed["about"].endswith(", with MODE=fast, stdin)")
+    assert {(deed["about"], deed["caller"]) for deed in deeds(cli, "--what", "denied")} == {
+        ("to change the rules", "agent"),
+        (f"to approve jobs {job}", "agent"),
+    }

@@ -35,7 +35,7 @@ def test_session_and_project_come_along(cli: Cli):
 def test_an_agents_job_waits_for_a_person(cli: Cli):
     ran = cli.ok("add", "--", "git", "status", **AGENT)
     assert ran.out == "1\n"
-    assert "runq approve 1" in ran.err
+    assert "look with `runq approve --show 1`, then `runq approve 1` (git status)" in ran.err
     job = cli.job(1)
     assert (job["state"], "approve 1" in job["waiting_for"]) == ("held", True)
     cli.work()

@@ -190,6 +190,28 @@ class TestWhatIsAskedFor:
         assert "  asked by    an agent in " in shown.out
         assert cli.ok("status", "1", "--json").json["state"] == "held"
 
+    def test_what_else_decides_is_shown_where_it_is_not_the_usual(self, cli: Cli) -> None:
+        self.ask(cli, "--retries", "0")
+        names = [line.split()[0] for line in cli.ok("approve", "--show", "1").out.splitlines()[1:]]
+        assert names == ["command", "program", "folder", "asked", "because"]
+        given = ("--queue", "ci", "--priority", "high", "--retries", "2", "--timeout", "90", "--unique", "a\nb")
+        self.ask(cli, *given, "--lock", "db", "--lock", "net", "--sequential", "--at", "2040-01-02T03:04:05Z")
+        shown = cli.ok("approve", "--show", "2").out
+        for line in (
+            "  queue       ci, where it runs alone\n",
+            "  priority    high\n",
+            "  attempts    3 at most\n",
+            "  not before  2040-01-02T03:04:05.000Z\n",
+            "  timeout     90 s an attempt\n",
+            "  locks       db, net\n",
+            "  unique      a\\nb\n",
+        ):
+            assert line in shown
+        (asked,) = cli.ok("approve", "--show", "2", "--json").json["jobs"]
+        assert (asked["queue"], asked["priority"], asked["retries"]) == ("ci", "high", 2)
+        assert (asked["sequential"], asked["locks"], asked["unique"]) == (True, ["db", "net"], "a\nb")
+        assert (asked["scheduled_at"], asked["timeout"]) == ("2040-01-02T03:04:05.000Z", 90)
+
     def test_as_json_it_has_the_values(self, cli: Cli) -> None:
         self.ask(cli, "--env", "A=1", "--stdin", "-", stdin="given")
         (asked,) = cli.ok("approve", "--show", "1", "--json").json["jobs"]

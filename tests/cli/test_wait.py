@@ -63,7 +63,7 @@ def test_json_is_one_document_at_the_end(cli: Cli):
 
 def test_a_held_job_is_pointed_out(cli: Cli):
     cli.add("--", "git", "status", **AGENT)
-    assert "runq approve" in cli("wait", "1", "--timeout", "0").err
+    assert "look with `runq approve --show ID`, then `runq approve ID`" in cli("wait", "1", "--timeout", "0").err
 
 
 def test_what_a_worker_would_not_help_is_named(cli: Cli):

@@ -108,8 +108,8 @@ def test_it_can_be_narrowed(bench: Bench) -> None:
         return [job for _, job, _ in deeds(bench, **wanted)]
 
     assert jobs(caller="agent") == [theirs]
-    assert jobs(project="/p") == [theirs]
-    assert jobs(session="s") == [theirs]
+    assert jobs(project="/p") == [theirs, theirs]
+    assert jobs(session="s") == [theirs, theirs]
     assert jobs(job=mine) == [mine, mine]
     assert jobs(since=START + 60) == [mine, theirs]
     assert len(bench.store.deeds(DeedFilter(limit=1))) == 1
@@ -123,6 +123,31 @@ def test_it_is_shortened_by_age(bench: Bench) -> None:
     assert deeds(bench) == [("queued", last, "person")]
     assert bench.store.forget_deeds(before=START + 500) == 1
     assert deeds(bench) == []
+
+
+def test_what_a_person_decides_from_anywhere_belongs_to_the_jobs_project(bench: Bench) -> None:
+    job = bench.add(origin=AGENT, held="no rule")
+    bench.approve(job)
+    bench.cancel(job)
+    bench.replay(job, held={job: "no rule covers it"}, approved=False)
+    for wanted in ({"project": "/p"}, {"session": "s"}):
+        assert deeds(bench, **wanted) == [
+            ("held", job, "agent"),
+            ("approved", job, "person"),
+            ("cancelled", job, "person"),
+            ("replayed", job, "agent"),
+        ]
+    (approved,) = bench.store.deeds(DeedFilter(what="approved"))
+    assert approved.about == '["true"]', "what was approved is told, not why it was held later"
+    assert deeds(bench, project="/elsewhere") == []
+
+
+def test_beyond_a_number_the_oldest_go_whatever_their_age(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("queue_core.sqlite.audit.MOST", 2)
+    first, *later = (bench.add() for _ in "abc")
+    assert first
+    bench.store.forget_deeds(before=START - 1)
+    assert [job for _, job, _ in deeds(bench)] == later
 
 
 def test_what_changes_nothing_in_the_store_can_be_noted(bench: Bench) -> None:

@@ -569,12 +569,13 @@ class TestWrongValues:
         seen = clockwork.queue.schedules.list()
         clockwork.bench.tick(1)
         newer = clockwork.add(every="2h", replace=True)
-        monkeypatch.setattr(clockwork.queue.schedules.__class__, "list", lambda _: seen)
-        for change in (
-            clockwork.queue.schedules.remove,
-            clockwork.queue.schedules.pause,
-            lambda name: clockwork.add(name, every="3h", replace=True),
-        ):
-            with pytest.raises(QueueError, match="nothing was changed: somebody else has just added, changed or"):
-                change("s")
+        with monkeypatch.context() as before:
+            before.setattr(clockwork.queue.store, "schedules", lambda: seen)
+            for change in (
+                clockwork.queue.schedules.remove,
+                clockwork.queue.schedules.pause,
+                lambda name: clockwork.add(name, every="3h", replace=True),
+            ):
+                with pytest.raises(QueueError, match="nothing was changed: somebody else has just added, changed or"):
+                    change("s")
         assert clockwork.bench.store.schedules() == [newer]

@@ -192,9 +192,75 @@ async def test_the_question_shows_everything_that_would_run(quiet: Place) -> Non
     assert f'which is the program: "{program}"' in shown
     assert f'in the folder: "{quiet.project}"' in shown
     assert '  "X=1"' in user.shown
-    assert f"with input: {len(SECRET)} bytes" in user.shown and SECRET not in shown
+    assert f'with the input: "{SECRET}"' in user.shown
     assert '  "touch"\n  "sorry"' in shown
     assert "Asked because: no rule covers this command" in user.shown
+
+
+async def test_the_question_and_its_form_are_written_for_a_person(quiet: Place) -> None:
+    user = User("cancel")
+    async with quiet.client(user=user) as client:
+        await ask(client, "run", argv=["touch", "x"])
+    assert user.questions[0].message == (
+        "An agent asks runq to run a command, outside of the agent's own sandbox and permissions.\n"
+        "Asked because: no rule covers this command\n\n"
+        "the command, an argument a line:\n"
+        '  "touch"\n'
+        '  "x"\n'
+        f'which is the program: "{rules.resolve("touch")}"\n'
+        f'in the folder: "{quiet.project}"\n\n'
+        "once: let it run this time.\n"
+        "always: let it run, and write a rule for exactly this program, arguments, folder and environment.\n"
+        "no: refuse it."
+    )
+    assert user.questions[0].requested_schema == {
+        "title": "Let it run?",
+        "description": "once: let it run this time. always: from now on, too. no: refuse it.",
+        "type": "object",
+        "properties": {"answer": {"title": "Let it run?", "type": "string", "enum": ["once", "always", "no"]}},
+        "required": ["answer"],
+    }
+
+
+async def test_the_form_without_always_does_not_speak_of_it(quiet: Place) -> None:
+    user = User("cancel")
+    async with quiet.client(user=user) as client:
+        await ask(client, "run", argv=["touch", "x"], stdin="")
+    schema = user.questions[0].requested_schema
+    assert (schema["title"], schema["description"]) == ("Let it run?", "once: let it run this time. no: refuse it.")
+
+
+TERMS: list[tuple[dict[str, Any], str | None]] = [
+    ({}, "terms: up to 4 attempts"),
+    ({"retries": 0}, None),
+    ({"retries": 0, "queue": "default", "priority": "normal"}, None),
+    ({"retries": 0, "delay": 90}, "terms: not before 90 s from now"),
+    ({"retries": 0, "at": "2040-01-02T03:04:05Z"}, "terms: not before 2040-01-02T03:04:05.000Z"),
+    ({"retries": 0, "timeout": 30}, "terms: at most 30 s an attempt"),
+    ({"retries": 1, "timeout": 0.5}, "terms: up to 2 attempts; at most 0.5 s an attempt"),
+    ({"retries": 0, "queue": "ci", "priority": "high"}, 'terms: queue "ci"; priority high'),
+    ({"retries": 0, "locks": ["db", "net=2"], "sequential": True}, 'terms: alone in its queue; locks "db", "net=2"'),
+    ({"retries": 0, "unique": "a\nb"}, 'terms: unique key "a\\nb"'),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), TERMS)
+async def test_what_else_decides_is_named_where_it_is_not_the_usual(
+    quiet: Place, given: dict[str, Any], told: str | None
+) -> None:
+    user = User("once")
+    async with quiet.client(user=user) as client:
+        assert (await ask(client, "enqueue", argv=["touch", "x"], **given))["note"] == "the user has approved it"
+    assert len(user.questions) == 1, "the same question, whenever it is made"
+    assert [line for line in user.shown if line.startswith("terms")] == ([told] if told else [])
+
+
+async def test_what_it_waits_for_is_named(quiet: Place) -> None:
+    first, second, user = quiet.add(), quiet.add(), User("cancel")
+    async with quiet.client(user=user) as client:
+        await ask(client, "run", argv=["touch", "y"])
+        await ask(client, "enqueue", argv=["touch", "x"], after=[first, second], after_failure=[first], retries=0)
+    assert f"terms: after the success of job {first}, {second}; after the failure of job {first}" in user.shown
 
 
 HOSTILE = [
@@ -208,7 +274,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("where", ["argv", "env", "name of env", "cwd", "on_dead"])
+@pytest.mark.parametrize("where", ["argv", "env", "name of env", "cwd", "on_dead", "stdin", "unique"])
 async def test_nothing_that_an_agent_chooses_can_look_like_another_line(quiet: Place, text: str, where: str) -> None:
     user, plain = User("cancel"), User("cancel")
     (quiet.project / text.replace("/", "_")).mkdir()
@@ -221,6 +287,8 @@ async def test_nothing_that_an_agent_chooses_can_look_like_another_line(quiet: P
             "name of env": {"env": {value: "1"}},
             "cwd": {"cwd": value.replace("/", "_")},
             "on_dead": {"on_dead": [["touch", value]]},
+            "stdin": {"stdin": value},
+            "unique": {"unique": value},
         }
         return {"argv": ["touch"], **fields[where]}
 
@@ -261,9 +329,13 @@ async def test_what_is_too_long_to_be_read_is_held_unasked(quiet: Place) -> None
     async with quiet.client(user=user) as client:
         assert (await ask(client, "enqueue", argv=["touch", "x" * 5000]))["state"] == "held"
         assert (await ask(client, "enqueue", argv=["touch", "\x01" * 1000]))["state"] == "held"
+        for text in ("x" * 5000, "\x01" * 1000, "\U0001f980" * 4000, "x" * 1_000_000):
+            reply = await ask(client, "enqueue", argv=["touch", "y"], stdin=text)
+            assert f"`runq approve --show {reply['id']}`" in reply["next"]
         assert not user.questions
         assert (await ask(client, "enqueue", argv=["touch", "x" * 3000]))["state"] == "available"
-    assert len(user.questions) == 1
+        assert (await ask(client, "enqueue", argv=["touch", "y"], stdin="x" * 3000))["state"] == "available"
+    assert len(user.questions) == 2
 
 
 # -- an answer counts for what was shown -------------------------------------------------------------------
@@ -399,8 +471,8 @@ async def test_a_client_that_cannot_ask_gets_what_it_always_got(quiet: Place, mo
     assert reply == {
         "id": reply["id"],
         "state": "held",
-        "next": f"not run yet (no rule covers this command): ask the user to run `runq approve {reply['id']}` in a "
-        "terminal",
+        "next": "not run yet (no rule covers this command): ask the user to look with "
+        f"`runq approve --show {reply['id']}`, then `runq approve {reply['id']}` in a terminal",
     }
 
 

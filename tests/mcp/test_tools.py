@@ -163,7 +163,7 @@ async def test_rules_allow_hold_or_deny(place: Place) -> None:
         assert (await ask(client, "enqueue", argv=["echo", "x"]))["state"] == "available"
         held = await ask(client, "enqueue", argv=["touch", "x"])
         assert held["state"] == "held"
-        assert f"`runq approve {held['id']}`" in held["next"]
+        assert f"`runq approve --show {held['id']}`, then `runq approve {held['id']}`" in held["next"]
         assert (await ask(client, "run", argv=["touch", "y"]))["state"] == "held"
         assert "it shows keys" in await refused(client, "enqueue", argv=["env"])
         assert "outside the folders" in await refused(client, "run", argv=["echo"], cwd="/")

@@ -41,7 +41,16 @@ def test_every_hint_of_the_queue_is_one_that_an_agent_can_follow_or_pass_on() ->
         ("`runq status 12` tells more", "`status` with job_id 12 tells more"),
         ("2 dead letters: `runq dead list` shows why", "2 dead letters: `dead_letter_list` shows why"),
         ("`runq dead retry --all` runs them again", "`dead_letter_retry` runs them again"),
-        ("a person's approval (`runq approve 5`)", "a person's approval (`runq approve 5`)"),
+        (
+            "a person's approval (look with `runq approve --show 5`, then `runq approve 5`)",
+            "a person's approval (look with `runq approve --show 5`, then `runq approve 5`)",
+        ),
+        (
+            "2 waiting for approval: `runq list --state held`, look with `runq approve --show ID`, then `runq approve ID`"
+            " or `runq reject ID`",
+            "2 waiting for approval: `list_jobs` shows them; ask the user to look with `runq approve --show ID`, then"
+            " `runq approve ID` or `runq reject ID`",
+        ),
     ],
 )
 def test_a_sentence_names_tools_instead_of_verbs(told: str, heard: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_command_inherits_nothing_that_it_does_not_need(rig: Rig, caller: str)
     job = approved(rig, *argv) if caller == "agent" else rig.add(*argv)
     rig.drain(preexec_fn=_with_core_files)
     ignored = 0x1001000  # SIGPIPE and SIGXFSZ: by Python itself
-    expected = f"[0, 1, 2, 198] True 0 0o22 [0, {ignored}] 0 {caller == 'agent'}\n"
+    expected = f"[0, 1, 2, 198] True 0 0o22 [0, {ignored}] {os.nice(0)} {caller == 'agent'}\n"
     assert rig.output(job) == expected
 
 
