@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/:")
 MAX_STDIN = 16 * 1024 * 1024
+MAX_STDIN_OF_AGENTS = 1024 * 1024  # so that as many jobs as may wait do not fill a disk
 MAX_META = 64 * 1024  # characters
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -55,6 +56,11 @@ def _prepare_one(
     if job.handler is not None:
         return _prepare_for_handler(job, origin, settings, environ, folder, now)
     check_argv(job.argv)
+    if origin.caller == "agent" and len(job.stdin or b"") > MAX_STDIN_OF_AGENTS:
+        raise InvalidJob(
+            f"the input has {len(job.stdin or b'')} bytes, and an agent's has {MAX_STDIN_OF_AGENTS} at most;"
+            " have the command read a file"
+        )
     if job.stdin_path is not None and not os.path.isabs(job.stdin_path):
         job = replace(job, stdin_path=os.path.join(folder, job.stdin_path))
     _check_values(job)

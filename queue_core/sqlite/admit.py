@@ -105,13 +105,22 @@ def _admit_one(
     state = entry_state(held=admission.held is not None, unmet=unmet, due_at=admission.due_at, now=now)
     row = _row(admission, state, unmet, now)
     cursor = tx.execute(_INSERT, row)
+    if cursor.rowcount == 0 and _gives_way(tx, admission, now):
+        cursor = tx.execute(_INSERT, row)
     if cursor.rowcount == 0:
         receipt = _existing(tx, admission.job, within)
     else:
         receipt = Receipt(id=cursor.lastrowid or 0, state=state)
         _store_parts(tx, admission, receipt.id, needs)
         what = "held" if admission.held is not None else "queued"
-        audit.note(tx, what, admission.origin, now, job=receipt.id, about=admission.job.handler or row[_ARGV])
+        audit.note(
+            tx,
+            what,
+            admission.origin,
+            now,
+            job=receipt.id,
+            about=admission.job.handler or audit.command(admission.job.argv, row[_ARGV]),
+        )
     if admission.spool_id is not None:
         tx.execute("INSERT INTO spooled VALUES (?, ?)", (admission.spool_id, receipt.id))
     return receipt
@@ -152,6 +161,23 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
         admission.schedule,
         now if state == "available" else None,
     )
+
+
+def _gives_way(tx: sqlite3.Connection, admission: Admission, now: float) -> bool:
+    """Whether the live job of the same key has been set aside for this one.
+
+    An agent's that waits for approval may never run, so it stands in for nobody's but an agent's.
+    """
+    if admission.origin.caller == "agent":
+        return False
+    sql = f"{_LIVE_OF_KEY} AND state = 'held' AND caller = 'agent'"
+    found = tx.execute(sql, (admission.job.unique,)).fetchone()
+    if found is None:
+        return False
+    from queue_core.sqlite.control import set_aside  # seldom
+
+    set_aside(tx, found[0], by=admission.origin, now=now)
+    return True
 
 
 def _existing(tx: sqlite3.Connection, job: NewJob, within: str | None) -> Receipt:

@@ -9,13 +9,14 @@ from queue_core.value import replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from queue_core.jobs import DeedFilter
     from queue_core.model import Origin
     from queue_core.sqlite.reads import Read
 
 MOST = 500_000  # deeds that are kept
+LONGEST, LONGEST_WORD, MOST_WORDS = 4096, 100, 30  # characters of a command; of a longer one what is kept
 _NAMES = ("id", "at", "what", "job", "about", "caller", "client", "session", "project")
 _COLUMNS = ", ".join(_NAMES)
 # From the trail itself, since it outlives the jobs; it has no index by jobs, so one look for all of them.
@@ -37,6 +38,13 @@ def note(
     tx.execute(_INSERT, (now, what, job, about, by.caller, by.client, by.session, by.project))
 
 
+def command(argv: Sequence[str], written: str) -> str:
+    """An argv (and as JSON) as the trail keeps it: a long one is cut, or agents could fill the disk with it."""
+    if len(written) <= LONGEST:
+        return written
+    return dumps([*(word[:LONGEST_WORD] for word in argv[:MOST_WORDS]), f"… {len(written)} characters in all"])
+
+
 def note_jobs(tx: sqlite3.Connection, what: str, jobs: Iterable[int], by: Origin, now: float) -> None:
     """Note the same deed for several jobs."""
     who = (by.caller, by.client, by.session, by.project)
@@ -47,7 +55,8 @@ def note_handed_over(tx: sqlite3.Connection, job: int, now: float) -> None:
     """Note a job that took over from another: it was queued by whoever had queued that one."""
     tx.execute(
         "INSERT INTO audit (at, what, job, about, caller, client, session, project)"
-        " SELECT ?, 'queued', id, argv, caller, client, session, project FROM jobs WHERE id = ?",
+        f" SELECT ?, 'queued', id, iif(length(argv) <= {LONGEST}, argv, program),"
+        " caller, client, session, project FROM jobs WHERE id = ?",
         (now, job),
     )
 

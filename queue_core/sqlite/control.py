@@ -52,6 +52,13 @@ def _end_waiting(tx: sqlite3.Connection, job_id: int, reason: str, now: float) -
     tell_dependents(tx, job_id, "cancelled", now)
 
 
+def set_aside(tx: sqlite3.Connection, job_id: int, *, by: Origin, now: float) -> None:
+    """Cancel a held job whose unique key somebody else's job needs."""
+    next_state("held", "cancel", job_id=job_id)
+    _end_waiting(tx, job_id, f"a {by.caller}'s job has taken its unique key", now)
+    audit.note_jobs(tx, "cancelled", [job_id], by, now)
+
+
 def approve(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float) -> list[tuple[int, JobState]]:
     """Let held jobs go on to whatever else they wait for."""
     moved: list[tuple[int, JobState]] = []

@@ -170,3 +170,11 @@ def test_jobs_of_other_projects_can_neither_be_waited_for_nor_be_found(bench: Be
     )
     assert again.existing
     assert PERSON.will == "person"
+
+
+def test_of_a_long_command_only_a_part_is_kept(bench: Bench) -> None:
+    bench.add("echo", "x" * 100_000, on_dead=(("echo", "y" * 100_000),))
+    bench.run(1, FAILURE)
+    kept = [deed.about or "" for deed in bench.store.deeds(DeedFilter())]
+    assert max(map(len, kept)) < 5000
+    assert kept[1].startswith('["echo","xxx') and "characters in all" in kept[1]

@@ -211,3 +211,23 @@ class TestSpooledJobs:
         bench.run(live)
         assert bench.receipt(unique="key", spool_id="s#0").existing
         assert len(bench.everything()) == 1
+
+
+class TestAKeyThatAnAgentsHeldJobHas:
+    """It may never run: nobody else's job is left out for it."""
+
+    def test_a_persons_job_takes_the_key(self, bench: Bench) -> None:
+        asked = bench.add(unique="nightly", caller="agent", held="no rule")
+        waiting = bench.add(after_any=(asked,))
+        receipt = bench.receipt(unique="nightly", caller="hook")
+        assert (receipt.existing, receipt.state) == (False, "available")
+        assert (bench.state(asked), bench.job(asked).reason) == ("cancelled", "a hook's job has taken its unique key")
+        assert bench.state(waiting) == "available"
+
+    def test_another_agents_does_not(self, bench: Bench) -> None:
+        asked = bench.add(unique="nightly", caller="agent", held="no rule")
+        assert bench.receipt(unique="nightly", caller="agent").id == asked
+
+    def test_nor_where_it_may_run(self, bench: Bench) -> None:
+        live = bench.add(unique="nightly", caller="agent")
+        assert bench.receipt(unique="nightly").id == live

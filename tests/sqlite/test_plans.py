@@ -186,7 +186,7 @@ def test_the_unique_key_is_looked_up_in_its_index(home: Home, store: SqliteStore
     bench.add(unique="k")
     store._writer._database.connection.set_trace_callback(sent.append)  # pyright: ignore
     bench.add(unique="k")
-    (lookup,) = [sql for sql in sent if sql.startswith("SELECT id, state, project FROM jobs")]
+    lookup, *_ = [sql for sql in sent if sql.startswith("SELECT id, state, project FROM jobs")]
     steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + lookup)]
     assert steps == ["SEARCH jobs USING INDEX jobs_unique (unique_key=?)"]
     assert admit.waiting(store._writer._database.connection) == 1  # pyright: ignore
