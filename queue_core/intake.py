@@ -10,7 +10,7 @@ import os
 
 from queue_core import changes
 from queue_core.callers import scope_of
-from queue_core.errors import StoreFull
+from queue_core.errors import StoreBusy, StoreFull
 from queue_core.health import refuse_overflow
 from queue_core.settings import MIB
 
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queue_core.home import Home
-    from queue_core.model import Admission, NewJob, Receipt
+    from queue_core.model import Admission, NewJob, Origin, Receipt
     from queue_core.settings import Settings
-    from queue_core.store import Inlet
+    from queue_core.store import Inlet, Store
+
+
+LONGEST_NOTE = 2000  # characters of what was refused that the audit trail keeps
 
 
 def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admission], now: float) -> list[Receipt]:
@@ -46,6 +49,14 @@ def refuse_when_full(pending: int, jobs: Sequence[NewJob], chosen: Settings) -> 
     A job with a unique key may be there already: that is for the store to say.
     """
     refuse_overflow(pending, "agent", sum(job.unique is None for job in jobs), chosen.capacity)
+
+
+def note_refusal(store: Store, by: Origin, why: str, now: float) -> None:
+    """Note in the audit trail what was refused; that it was is told in any case."""
+    try:
+        store.note("denied", by=by, now=now, about=why[:LONGEST_NOTE])
+    except (StoreBusy, StoreFull):
+        pass
 
 
 def refuse_low_disk(home: Home, chosen: Settings) -> None:

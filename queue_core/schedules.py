@@ -10,6 +10,7 @@ import logging
 import os
 
 from queue_core import changes, intake, spool
+from queue_core.callers import scope_of
 from queue_core.errors import (
     Denied,
     InvalidJob,
@@ -260,6 +261,7 @@ class Schedules:
                     capacity=self._queue.settings.capacity,
                     parallelism=self._queue.settings.parallelism,
                     quotas=self._queue.settings.quotas,
+                    within=scope_of(admissions[0].origin, self._queue.settings.isolation) if admissions else None,
                 )
             except QueueFull:
                 if firing.jobs <= 1 or limit == BATCHES[-1]:

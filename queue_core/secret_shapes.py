@@ -46,6 +46,10 @@ _TOKENS = (
     ("pypi-AgEI", "", _URLSAFE, "{50,}"),
     ("hf_", "", "A-Za-z0-9", "{30,}"),
     ("runq_", "", _URLSAFE, "{43,}"),
+    ("SG.", "", f"{_URLSAFE}.", "{60,}"),
+    *((f"do{kind}_v1_", "", "a-f0-9", "{64}") for kind in "opr"),
+    ("AGE-SECRET-KEY-1", "", "A-Z0-9", "{50,}"),
+    ("hooks.slack.com/", "(?:services|workflows)/", "A-Za-z0-9/", "{20,}"),
 )
 # Others, of which nothing stays: what they begin with, what leads to the secret, the secret, and as much of it as
 # may have come so far.
@@ -66,6 +70,9 @@ _OTHERS = (
     ("_KEY", "(?:(?<=API_KEY)|(?<=ACCESS_KEY)|(?<=PRIVATE_KEY)|(?<=SECRET_KEY))" + _ASSIGNED + _MASKED, *_VALUE),
     ("APIKEY", _ASSIGNED + _MASKED, *_VALUE),
     ("aws_se", "(?:cret_access_key|ssion_token)" + _ASSIGNED + _MASKED, *_VALUE),
+    ("AccountKey", _ASSIGNED + _MASKED, *_VALUE),
+    ("_authToken", _ASSIGNED + _MASKED, *_VALUE),
+    ("lient_secret", _ASSIGNED + _MASKED, *_VALUE),
     ("SecretAccessKey", _ASSIGNED + _MASKED, *_VALUE),
     ("SessionToken", _ASSIGNED + _MASKED, *_VALUE),
 )

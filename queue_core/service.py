@@ -6,6 +6,7 @@ as long as the store's patience at most, and are safe to call from several threa
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from queue_core.store import Moved, Store
 
 
-LONGEST_NOTE = 2000  # characters of what was refused that the audit trail keeps
-
-
 class Queue(Look):
     """One queue, as its home and settings define it."""
 
@@ -57,6 +55,7 @@ class Queue(Look):
         self.host = os.uname().nodename
         self.handlers: dict[str, Handler] = {}
         self.scope: str | None = None
+        self._recovering = _thread.allocate_lock()
         self.closed = False
 
     @classmethod
@@ -183,7 +182,7 @@ class Queue(Look):
                 now=self.clock(),
             )
         except Denied as refused:
-            self.store.note("denied", by=origin, now=self.clock(), about=str(refused)[:LONGEST_NOTE])
+            intake.note_refusal(self.store, origin, str(refused), self.clock())
             raise
 
     def admit(self, admissions: Sequence[Admission]) -> list[Receipt]:
@@ -278,7 +277,7 @@ class Queue(Look):
         """NotAllowed for everybody but a person; that it was tried is noted."""
         if by.caller == "person":
             return
-        self.store.note("denied", by=by, now=self.clock(), about=" ".join([f"to {what}", *map(str, ids)]))
+        intake.note_refusal(self.store, by, " ".join([f"to {what}", *map(str, ids)]), self.clock())
         raise NotAllowed(f"only a person may {what}, from a terminal of their own; ask the user to do it")
 
     def decline(self, argv: Sequence[str], by: Origin) -> None:
@@ -363,17 +362,25 @@ class Queue(Look):
             pass
 
     def recover(self) -> Found:
-        """Settle what a dead worker left behind, where it is certain how it ended."""
-        from queue_core.recovery import recover
+        """Settle what a dead worker left behind, where it is certain how it ended.
 
-        found = recover(
-            self.store,
-            self.home,
-            now=self.clock(),
-            chance=self.chance,
-            permanent_exit_codes=self.settings.permanent_exit_codes,
-            keep_secrets=self.settings.output_secrets == "keep",
-        )
+        One thread at a time: an output may be long, and its secrets are looked for first. Others find nothing.
+        """
+        from queue_core.recovery import Found, recover
+
+        if not self._recovering.acquire(blocking=False):
+            return Found()
+        try:
+            found = recover(
+                self.store,
+                self.home,
+                now=self.clock(),
+                chance=self.chance,
+                permanent_exit_codes=self.settings.permanent_exit_codes,
+                keep_secrets=self.settings.output_secrets == "keep",
+            )
+        finally:
+            self._recovering.release()
         if found.settled:
             changes.ring(self.home, "work", "watch")
         return found

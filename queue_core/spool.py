@@ -77,7 +77,7 @@ def read(path: str) -> list[Admission] | None:
         return [from_dict(item, spool_id=spool_id(path, index)) for index, item in enumerate(items)]
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, IsADirectoryError) as error:
         set_aside(path)
         raise QueueError(f"{path}.broken is no job that this runq can read ({error}); it was set aside") from None
 

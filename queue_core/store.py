@@ -94,7 +94,12 @@ if TYPE_CHECKING:
         ) -> list[JobState | None]: ...
         # (who does it is noted in the audit trail, in the same transaction)
         def cancel(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved: ...
-        def approve(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved: ...
+        def approve(
+            self, ids: Sequence[int], *, by: Origin, now: float, folders: Mapping[int, str] | None = None
+        ) -> Moved:
+            """Let held jobs go on; `folders` are where they run from now on, as the person was shown them."""
+            ...
+
         def reject(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved: ...
         def replay(self, ids: Sequence[int], *, held: Mapping[int, str], by: Origin, now: float) -> Moved:
             """Run ended jobs again; where an agent asks, a person's approval of an earlier run no longer counts."""
@@ -181,6 +186,7 @@ if TYPE_CHECKING:
             capacity: int,
             parallelism: int,
             quotas: Quotas | None = None,
+            within: str | None = None,
         ) -> list[Receipt] | None:
             """Move a schedule on and queue its jobs, in one transaction; None if it is not due as `row` says.
 

@@ -10,7 +10,7 @@ from queue_core import settings as settings_module
 from queue_core.admission import prepare
 from queue_core.callers import caller_of, origin_of, under_hook
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
-from queue_core.errors import StoreError, UsageError
+from queue_core.errors import Denied, StoreError, UsageError
 from queue_core.home import locate
 from queue_core.intake import admit
 from queue_core.model import BACKOFFS, PRIORITIES, NewJob
@@ -108,7 +108,11 @@ def submit(
     if origin.caller == "agent" and not hook:  # a hook has no time for a second look; the store refuses it too
         _refuse_when_full(home, chosen, jobs, patience)
     now = time.time()
-    admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=now)
+    try:
+        admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=now)
+    except Denied as refused:
+        _note_refusal(home, patience, origin, str(refused), now)
+        raise
     try:
         return admit(SqliteInlet(home, patience), home, chosen, admissions, now)
     except StoreError:
@@ -120,6 +124,13 @@ def submit(
         prepare_home(home)
         spool.leave(home, admissions, now=now)
         return []
+
+
+def _note_refusal(home: Home, patience: float, origin: Origin, why: str, now: float) -> None:
+    from queue_core.intake import note_refusal
+    from queue_core.sqlite.store import SqliteStore
+
+    note_refusal(SqliteStore(home, patience=patience), origin, why, now)
 
 
 def _refuse_when_full(home: Home, chosen: Settings, jobs: Sequence[NewJob], patience: float) -> None:

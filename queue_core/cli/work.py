@@ -61,6 +61,7 @@ def run_work(given: Given) -> int:
     if given.get("now") and not given.get("stop"):
         raise UsageError("--now goes with --stop: runq work --stop --now")
     if given.get("stop"):
+        refuse_agents(locate(os.environ), "stop workers, which run others' jobs as well")
         return _stop(now=bool(given.get("now")))
     return _work(given, until_empty=bool(given.get("until_empty")))
 

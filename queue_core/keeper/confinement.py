@@ -1,4 +1,4 @@
-"""What an agent's command can never do: gain rights that its user has not (sudo, set-user-ID), or leave a core.
+"""What an agent's command cannot do: gain rights that its user has not (sudo, set-user-ID), or simply leave a core.
 
 NO_NEW_PRIVS belongs to a thread, goes on to what that spawns, and is never taken back. So the spawn is
 done by a thread of its own, which is over then: what persons and hooks have queued is not concerned.

@@ -53,25 +53,30 @@ def note_jobs(tx: sqlite3.Connection, what: str, jobs: Iterable[int], by: Origin
 
 def note_handed_over(tx: sqlite3.Connection, job: int, now: float) -> None:
     """Note a job that took over from another: it was queued by whoever had queued that one."""
+    _note_of_itself(tx, "queued", job, now)
+
+
+def note_taken_back(tx: sqlite3.Connection, job: int, now: float) -> None:
+    """Note a job that may not run after all, and waits for a person from now on."""
+    _note_of_itself(tx, "held", job, now)
+
+
+def _note_of_itself(tx: sqlite3.Connection, what: str, job: int, now: float) -> None:
     tx.execute(
         "INSERT INTO audit (at, what, job, about, caller, client, session, project)"
-        f" SELECT ?, 'queued', id, iif(length(argv) <= {LONGEST}, argv, program),"
+        f" SELECT ?, ?, id, iif(length(argv) <= {LONGEST}, argv, program),"
         " caller, client, session, project FROM jobs WHERE id = ?",
-        (now, job),
+        (now, what, job),
     )
 
 
 def forget(tx: sqlite3.Connection, *, before: float) -> int:
     """Forget what was noted before a time (seconds since the epoch); how many deeds went.
 
-    By their numbers: a clock that was set back meanwhile keeps a few of them longer. Beyond `MOST` the oldest go
-    whatever their age: what agents are refused is noted too, and shall not fill the disk.
+    Beyond `MOST` the oldest go whatever their age: what agents are refused is noted too, and shall not fill the disk.
     """
     tx.execute("DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?", (MOST,))
-    last = tx.execute("SELECT min(id) FROM audit WHERE at >= ?", (before,)).fetchone()[0]
-    if last is None:
-        return tx.execute("DELETE FROM audit WHERE at < ?", (before,)).rowcount
-    return tx.execute("DELETE FROM audit WHERE id < ? AND at < ?", (last, before)).rowcount
+    return tx.execute("DELETE FROM audit WHERE at < ?", (before,)).rowcount
 
 
 def deeds(wanted: DeedFilter) -> Read[list[Deed]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from queue_core.fastjson import loads
 from queue_core.jobs import Lease
-from queue_core.sqlite import locks, quotas, readiness, reads
+from queue_core.sqlite import audit, locks, quotas, readiness, reads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _serve_each_queue_once(
 ) -> list[Lease]:
     leases: list[Lease] = []
     for queue in _queues_in_turn(tx, claimant):
-        head = _startable_head(tx, claimant, queue, may_run)
+        head = _startable_head(tx, claimant, queue, may_run, now)
         if head is not None:
             leases.append(_claim_one(tx, claimant, head, now))
             starts_per_minute = _end_turn(tx, queue.name)
@@ -156,7 +156,9 @@ def _queues_in_turn(tx: sqlite3.Connection, claimant: Claimant) -> Iterator[_Que
         after = (page[-1][0], page[-1][1])
 
 
-def _startable_head(tx: sqlite3.Connection, claimant: Claimant, queue: _Queue, may_run: MayRun | None) -> int | None:
+def _startable_head(
+    tx: sqlite3.Connection, claimant: Claimant, queue: _Queue, may_run: MayRun | None, now: float
+) -> int | None:
     """The first job of the queue if it may start now. What cannot run at all is set aside on the way."""
     # Without jobs of other kinds the first that this worker can run is the queue's first.
     mixed = bool(queue.handled or (queue.ready and not claimant.commands))
@@ -165,7 +167,7 @@ def _startable_head(tx: sqlite3.Connection, claimant: Claimant, queue: _Queue, m
         if row is None:
             return None
         job_id, sequential, lock_list, caller, priority = row
-        if caller == "agent" and may_run and _hold(tx, job_id, queue.name, lock_list, may_run):
+        if caller == "agent" and may_run and _hold(tx, job_id, queue.name, lock_list, may_run, now):
             mixed = True  # a lock that it could have taken may have woken a job of another kind
             continue
         wanted: list[str] = loads(lock_list) if lock_list else []
@@ -233,13 +235,14 @@ def _first_of_others(
     return _first(rows)
 
 
-def _hold(tx: sqlite3.Connection, job_id: int, queue: str, lock_list: str | None, may_run: MayRun) -> bool:
+def _hold(tx: sqlite3.Connection, job_id: int, queue: str, lock_list: str | None, may_run: MayRun, now: float) -> bool:
     """Policy is checked again when a job is about to run; what it no longer covers waits for a person."""
     found = reads.run(tx, reads.job(job_id))
     reason = may_run(found) if found else None
     if reason is None:
         return False
     tx.execute("UPDATE jobs SET state = 'held', reason = ? WHERE id = ?", (reason, job_id))
+    audit.note_taken_back(tx, job_id, now)
     if lock_list:
         locks.pass_on(tx, loads(lock_list), queue)
     return True

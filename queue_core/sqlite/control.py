@@ -13,7 +13,7 @@ from queue_core.sqlite.settle import forget_needs, next_end, tell_dependents
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from queue_core.model import JobState, Origin
 
@@ -59,8 +59,10 @@ def set_aside(tx: sqlite3.Connection, job_id: int, *, by: Origin, now: float) ->
     audit.note_jobs(tx, "cancelled", [job_id], by, now)
 
 
-def approve(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float) -> list[tuple[int, JobState]]:
-    """Let held jobs go on to whatever else they wait for."""
+def approve(
+    tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: float, folders: Mapping[int, str] | None = None
+) -> list[tuple[int, JobState]]:
+    """Let held jobs go on to whatever else they wait for; `folders` are where they run, as they were shown."""
     moved: list[tuple[int, JobState]] = []
     for job_id in ids:
         state = _state(tx, job_id)
@@ -72,6 +74,7 @@ def approve(tx: sqlite3.Connection, ids: Sequence[int], *, by: Origin, now: floa
             (target, now, now if target == "available" else None, job_id),
         )
         moved.append((job_id, target))
+    tx.executemany("UPDATE jobs SET cwd = ? WHERE id = ?", [(path, job_id) for job_id, path in (folders or {}).items()])
     audit.note_jobs(tx, "approved", ids, by, now)
     return moved
 
@@ -169,6 +172,7 @@ def pin(
     just_set = set(ids)
     gave_way: list[int] = [job_id for (job_id,) in automatic if job_id not in just_set][: max(0, pins - cap)]
     _take_pins_off(tx, gave_way)
+    audit.note_jobs(tx, "unpinned", gave_way, by, now)
     return found, gave_way
 
 

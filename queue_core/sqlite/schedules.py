@@ -115,6 +115,7 @@ def fire(
     capacity: int,
     parallelism: int,
     quotas: Quotas | None,
+    within: str | None,
 ) -> list[Receipt] | None:
     """Move a schedule on and queue its jobs, or neither; None if it is no longer due as the caller saw it."""
     key = (row.name, row.created_at, row.next_at)
@@ -122,7 +123,7 @@ def fire(
         f"UPDATE schedules SET next_at = ?, decided_at = ?, retry_at = NULL WHERE {_STILL_DUE}", (next_at, now, *key)
     ).rowcount:
         return None
-    receipts = admit(tx, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas)
+    receipts = admit(tx, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within)
     if receipts:
         why = _in_its_way(tx, row.name, receipts[0], admissions[0].job.unique)
         tx.execute("UPDATE schedules SET trouble = ? WHERE name = ?", (why, row.name))

@@ -139,8 +139,8 @@ class SqliteStore(Reading):
     def cancel(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved:
         return self._control("cancel", ids, by=by, now=now)
 
-    def approve(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved:
-        return self._control("approve", ids, by=by, now=now)
+    def approve(self, ids: Sequence[int], *, by: Origin, now: float, folders: Mapping[int, str] | None = None) -> Moved:
+        return self._control("approve", ids, by=by, now=now, folders=folders)
 
     def reject(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved:
         return self._control("reject", ids, by=by, now=now)
@@ -242,8 +242,9 @@ class SqliteStore(Reading):
         capacity: int,
         parallelism: int,
         quotas: Quotas | None = None,
+        within: str | None = None,
     ) -> list[Receipt] | None:
-        limits = {"capacity": capacity, "parallelism": parallelism, "quotas": quotas}
+        limits = {"capacity": capacity, "parallelism": parallelism, "quotas": quotas, "within": within}
         return self._schedule("fire", row, admissions, next_at=next_at, now=now, **limits)
 
     def trouble_schedule(self, row: ScheduleRow, why: str, *, now: float, retry_at: float) -> None:

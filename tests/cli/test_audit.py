@@ -268,3 +268,11 @@ def test_what_a_rule_says_besides_the_command_is_noted_and_so_is_who_tried_in_va
         ("to change the rules", "agent"),
         (f"to approve jobs {job}", "agent"),
     }
+
+
+def test_what_is_refused_at_once_is_noted_as_well(cli: Cli):
+    refused = cli("add", "--cwd", "/", "--", "true", **SHELL)
+    assert refused.code == 1
+    (denied,) = deeds(cli, "--what", "denied")
+    assert denied["caller"] == "agent"
+    assert "outside the folders agents may work in" in denied["about"]

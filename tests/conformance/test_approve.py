@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queue_core.errors import InvalidTransition, UnknownJob
+from queue_core.model import Origin
 from tests.conformance.builders import START, Bench
 
 
@@ -48,3 +49,10 @@ def test_an_unknown_id_changes_nothing(bench: Bench, verb: str) -> None:
     with pytest.raises(UnknownJob):
         getattr(bench, verb)(held, 999)
     assert bench.state(held) == "held"
+
+
+def test_it_runs_in_the_folder_that_the_person_was_shown(bench: Bench) -> None:
+    """A link may stand for another folder by now: what is approved is where it leads."""
+    job = bench.add(held="ask", cwd="/link")
+    bench.store.approve([job], by=Origin(caller="person"), now=bench.now, folders={job: "/real"})
+    assert bench.job(job).cwd == "/real"

@@ -178,3 +178,27 @@ def test_of_a_long_command_only_a_part_is_kept(bench: Bench) -> None:
     kept = [deed.about or "" for deed in bench.store.deeds(DeedFilter())]
     assert max(map(len, kept)) < 5000
     assert kept[1].startswith('["echo","xxx') and "characters in all" in kept[1]
+
+
+def test_what_policy_takes_back_at_the_claim_is_noted(bench: Bench) -> None:
+    job = bench.add("rm", origin=AGENT)
+    assert bench.claim(may_run=lambda _: "the rule is gone") == []
+    assert deeds(bench) == [("queued", job, "agent"), ("held", job, "agent")]
+    assert [deed.about for deed in bench.store.deeds(DeedFilter())] == ['["rm"]', '["rm"]']
+
+
+def test_pins_that_give_way_are_noted(bench: Bench) -> None:
+    first, second = bench.add(), bench.add()
+    bench.pin(first, by="automatic", cap=1)
+    bench.pin(second, cap=1)
+    assert deeds(bench, what="unpinned") == [("unpinned", first, "person")]
+
+
+def test_a_clock_that_was_ahead_once_keeps_nothing_else_for_ever(bench: Bench) -> None:
+    bench.tick(1e9)
+    bench.add()
+    bench.tick(-1e9)
+    bench.add()
+    bench.tick(100)
+    assert bench.store.forget_deeds(before=START + 50) == 1
+    assert deeds(bench) == [("queued", 1, "person")]

@@ -363,7 +363,7 @@ class TestTheRules:
         self, clockwork: Clockwork
     ) -> None:
         clockwork.add("backup", job=NewJob(argv=("true",), unique="backup"), every=60)
-        squatter = clockwork.bench.add("bash", unique="backup", held="no rule", caller="agent")
+        squatter = clockwork.bench.add("bash", unique="backup", held="no rule", caller="hook")
         assert clockwork.off_for(60) == []
         (problem,) = [one for one in clockwork.queue.health_view()["problems"] if "schedule" in one]
         assert f"backup could not queue its job: job {squatter} (held) has its unique key `backup`" in problem

@@ -45,6 +45,10 @@ TOKENS = {
     "npm": "npm_" + BASE62[:36],
     "pypi": "pypi-AgEIcHlwaS5vcmc" + BASE62,
     "hugging face": "hf_" + BASE62[:34],
+    "sendgrid": "SG." + BASE62[:22] + "." + BASE62[:43],
+    "digital ocean": "dop_v1_" + "0123456789abcdef" * 4,
+    "age": "AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQPZRY9X8GF2TVDW0S3JN54KHCE",
+    "slack hook": "hooks.slack.com/services/T0000/B0000/" + BASE62[:24],
     "runq": "runq_" + BASE62[:40] + "-_x",
     "json web token": f"{HEADER}.{PAYLOAD}.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
 }
@@ -53,6 +57,9 @@ AROUND = ("{}", "token {} ok", "a\n{}\nb", '"{}"', "key={},", "\x1b[31m{}\x1b[0m
 IN_CONTEXT = {
     "aws secret": ("aws_secret_access_key = {}", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
     "aws session": ("aws_session_token={}", "FwoGZXIvYXdzEBYaDExAMPLE+/="),
+    "npmrc": ("//registry.example/:_authToken={}", "0f2f0a4e-aaaa-bbbb-cccc-1234567890ab"),
+    "azure": ("AccountName=x;AccountKey={}", BASE62[:50] + "=="),
+    "client secret": ('"client_secret": "{}"', BASE62[:20]),
     "aws json": ('"SecretAccessKey": "{}",', "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
     "url": ("postgres://app:{}@db.local:5432/x", "s3cr%3Dt!"),
     "url without a user": ("redis://:{}@cache/0", "pw"),

@@ -213,6 +213,7 @@ class TestIngesting:
         for number in range(3):
             spool.leave(queue.home, [PLAIN], now=NOW + number)
         Path(spool.pending(queue.home)[1]).write_text("broken")
+        Path(queue.home.spool, "0-folder.json").mkdir()
         assert queue.ingest_spool() == 2
         assert (self.jobs(queue), spool.pending(queue.home)) == (2, [])
 
