@@ -28,7 +28,7 @@ def between(text: str, mark: str) -> str:
 def documents() -> list[str]:
     """What people read, from the root."""
     found = glob.glob("docs/*.md", root_dir=ROOT) + glob.glob("examples/**/*.md", root_dir=ROOT, recursive=True)
-    return ["README.md", *sorted(found)]
+    return ["README.md", "SECURITY.md", "CHANGELOG.md", *sorted(found)]
 
 
 def blocks(text: str, language: str) -> list[str]:
