@@ -189,19 +189,21 @@ def _terms(admission: Admission) -> list[str]:
     job, attempts = admission.job, admission.retry.retries + 1
     at = views.rfc3339(job.at)
     needs = {"success": job.after, "end": job.after_any, "failure": job.after_failure}
+    locks = ", ".join(quoted(_lock(*lock)) for lock in job.locks)
     terms = [
-        at and f"not before {at}",
-        job.delay and f"not before {job.delay:.10g} s from now",
-        *(ids and f"after the {end} of job {', '.join(map(str, ids))}" for end, ids in needs.items()),
-        attempts > 1 and f"up to {attempts} attempts",
-        job.timeout is not None and f"at most {job.timeout:.10g} s an attempt",
-        job.queue != "default" and f"queue {quoted(job.queue)}",
-        job.priority != "normal" and f"priority {job.priority}",
-        job.sequential and "alone in its queue",
-        job.locks and f"locks {', '.join(quoted(_lock(*lock)) for lock in job.locks)}",
-        job.unique is not None and f"unique key {quoted(job.unique)}",
+        f"not before {at}" if at else "",
+        f"not before {job.delay:.10g} s from now" if job.delay else "",
+        *(f"after the {end} of job {', '.join(map(str, ids))}" for end, ids in needs.items() if ids),
+        f"up to {attempts} attempts" if attempts > 1 else "",
+        f"at most {job.timeout:.10g} s an attempt" if job.timeout is not None else "",
+        f"queue {quoted(job.queue)}" if job.queue != "default" else "",
+        f"priority {job.priority}" if job.priority != "normal" else "",
+        "alone in its queue" if job.sequential else "",
+        f"locks {locks}" if locks else "",
+        f"unique key {quoted(job.unique)}" if job.unique is not None else "",
     ]
-    return [f"terms: {'; '.join(found)}"] if (found := [term for term in terms if term]) else []
+    told = "; ".join(filter(None, terms))
+    return [f"terms: {told}"] if told else []
 
 
 def _lock(name: str, capacity: int | None) -> str:

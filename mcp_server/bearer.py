@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from queue_core import home as homes
+from queue_core import own_files
 from queue_core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _read(path: str) -> str:
         raise SettingsError(f"{path} could not be read ({error.strerror}); {_MEND}") from None
     try:
         _refuse_unless_private(path, os.fstat(descriptor))
+        own_files.refuse_replaceable(path)
         text = os.read(descriptor, LONGEST).decode("ascii", "replace").removesuffix("\n")
     finally:
         os.close(descriptor)

@@ -27,7 +27,7 @@ from mcp_types import (
 
 from queue_core.shapes import is_list, is_object
 
-__all__ = ["MOST_BYTES", "Refused", "encode", "lines", "parse"]
+__all__ = ["MOST_BYTES", "Refused", "encode", "lines", "parse", "understood"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +39,14 @@ MOST_OF_A_BATCH: Final = 100
 """How many requests of one batch are answered."""
 BOM: Final = b"\xef\xbb\xbf"
 INVALID: Final = "Invalid Request: this is no JSON-RPC 2.0 request that this server can read"
-NO_BATCHES: Final = "Invalid Request: batches are not served; send one message a line"
+NO_BATCHES: Final = "Invalid Request: batches are not served; send each message by itself"
 
 
 class Refused:
-    """A frame that is no message, with what its sender is told."""
+    """A frame that is no message: what is wrong with it, and what its sender is told of each request in it."""
 
-    def __init__(self, answers: list[JSONRPCError]) -> None:
+    def __init__(self, error: ErrorData, answers: list[JSONRPCError]) -> None:
+        self.error = error
         self.answers = answers
 
 
@@ -112,7 +113,18 @@ def _read_or_end(fd: int) -> bytes:
 
 
 def parse(line: bytes) -> JSONRPCMessage | Refused | None:
-    """The message of one line, None for a blank one, or what is to be answered to what is none."""
+    """The message of one line, None for a blank one, or what is to be answered to what is none.
+
+    Of what cannot be answered, the log tells.
+    """
+    found = understood(line)
+    if isinstance(found, Refused) and not found.answers:
+        logger.warning("ignored %d bytes of input that are no JSON-RPC message", len(line))
+    return found
+
+
+def understood(line: bytes) -> JSONRPCMessage | Refused | None:
+    """The same, untold."""
     line = line.removeprefix(BOM)
     if not line or line.isspace():
         return None
@@ -138,10 +150,8 @@ def _refused(text: str) -> Refused:
     value = _loaded(text)
     asked, why = (value[:MOST_OF_A_BATCH], NO_BATCHES) if is_list(value) else ([value], INVALID)
     ids = [request_id for one in asked if (request_id := _id_of(one)) is not None]
-    if not ids:
-        logger.warning("ignored %d characters of input that are no JSON-RPC message", len(text))
     error = ErrorData(code=INVALID_REQUEST, message=why)
-    return Refused([JSONRPCError(jsonrpc="2.0", id=request_id, error=error) for request_id in ids])
+    return Refused(error, [JSONRPCError(jsonrpc="2.0", id=request_id, error=error) for request_id in ids])
 
 
 def _loaded(text: str) -> Any:

@@ -11,9 +11,11 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
+
+from mcp_server.rewording import STATUSES, reworded
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +45,7 @@ class Reply:
     """A short answer of the guard's own."""
 
     status: int
-    content: dict[str, str]
+    content: dict[str, Any]
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     async def send(self, send: Send) -> None:
@@ -175,6 +177,7 @@ class Guard:
                 if isinstance(arrived, Reply):
                     await arrived.send(answer)
                 else:
+                    answer.asked = arrived.get("body", b"")
                     await self._application(scope, _after(arrived, receive), answer)
             finally:
                 self._served.discard(request)
@@ -210,13 +213,31 @@ def _after(first: Message, receive: Receive) -> Receive:
 
 
 class _Answer:
-    """Passes an answer on and knows how far it is."""
+    """Passes an answer on and knows how far it is. A refusal that comes whole is put into better words."""
+
+    asked = b""  # the request's body
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._begun = self._done = False
+        self._refusal: Message | None = None  # its start, kept back until it is whole
 
     async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in STATUSES and self.asked:
+            self._refusal = message
+            return
+        begun, self._refusal = self._refusal, None
+        if begun is not None:
+            better = None if message.get("more_body", False) else reworded(self.asked, message.get("body", b""))
+            if better is not None:
+                self._begun = self._done = True
+                await Reply(begun["status"], better).send(self._send)
+                return
+            self._begun = True
+            await self._send(begun)
+        await self._pass_on(message)
+
+    async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begun = True
         elif message["type"] == "http.response.body":

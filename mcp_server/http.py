@@ -34,7 +34,9 @@ from mcp_server.guard import ENDPOINT, Guard, Limits
 from mcp_server.logs import log_to_home_too
 from mcp_server.server import make_server
 from mcp_server.session import Session
+from queue_core import settings
 from queue_core.errors import QueueError
+from queue_core.home import locate
 
 log = logging.getLogger("runq.server")
 
@@ -45,6 +47,10 @@ HEALTH_SECONDS: Final = 2.0
 """How long a health check may take: a queue that is busy for longer cannot be used."""
 HEALTH_FRESH: Final = 1.0
 """For so long an answer stands: who may ask without a token shall not make work."""
+NOWHERE: Final = (
+    "started in /, there is no project, so agents' commands are refused in every folder;"
+    " start it in the project's folder, or set `roots` in config.toml"
+)
 
 
 def run_http(listener: socket.socket, secret: str, kept_in: str) -> NoReturn:
@@ -56,12 +62,22 @@ def run_http(listener: socket.socket, secret: str, kept_in: str) -> NoReturn:
     session = Session(on_open=log_to_home_too, asks=False)
     server = HttpServer(session, listener, secret, on_leaving=_start_watchdog)
     url = f"http://{HOST}:{server.port}{ENDPOINT}"
+    if _is_nowhere(session):
+        _tell(f"runq-mcp: {NOWHERE}\n")
     try:
         anyio.run(server.serve, lambda: _tell(f"runq-mcp: serving {url}; the token is in {kept_in}\n"))
     except BaseException:
         log.exception("serving over HTTP crashed")
         _leave(1)
     _leave(0)
+
+
+def _is_nowhere(session: Session) -> bool:
+    """Whether no command of an agent's may run in any folder."""
+    try:
+        return session.folder == "/" and not settings.load(locate(session.environ), session.environ).roots
+    except QueueError:  # which every request will be told
+        return False
 
 
 class HttpServer:

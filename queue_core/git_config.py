@@ -77,6 +77,11 @@ def suspects(entries: list[Entry]) -> Iterator[str]:
         yield entry.key if entry.subsection is None else f"{section}.{entry.subsection}.{name}"
 
 
+def names_itself(entry: Entry) -> bool:
+    """Whether a setting makes the repository its own remote: what is pushed is received here, by its hooks."""
+    return entry.key in _REMOTE_NAMES and entry.value == "."
+
+
 def _harmless_value(entry: Entry, remotes: set[str | None]) -> bool:
     """Keys that are harmless with some values only."""
     value = entry.value

@@ -108,9 +108,14 @@ class Judge:
 
     def why_not(self, rule: Rule, admission: Admission) -> str | None:
         """Why one rule does not cover a new job, in words; None if it does."""
-        request = _with_repository(_request_of(admission))
         reach = Reach(roots=tuple(self._within(admission.origin.project)), closed=self._closed)
+        request = _with_repository(_request_of(admission), reach)
         return policy.why_not(rule, request, reach, rules.resolve) or policy.not_covered(rule, request, reach)
+
+    def repository_runs(self, admission: Admission) -> str | None:
+        """What the repository around a new job's folder may run besides it, or None."""
+        reach = Reach(roots=tuple(self._within(admission.origin.project)), closed=self._closed)
+        return _with_repository(_request_of(admission), reach).repository_runs
 
     @property
     def _closed(self) -> tuple[str, ...]:
@@ -126,10 +131,11 @@ class Judge:
         return [os.path.realpath(os.path.expanduser(root)) for root in (*self._roots, *([project] if project else []))]
 
     def _decide(self, request: Request, project: str | None) -> Decision:
+        reach = Reach(roots=tuple(self._within(project)), closed=self._closed)
         decision = policy.decide(
-            _with_repository(request),
+            _with_repository(request, reach),
             self._rules,
-            roots=self._within(project),
+            roots=reach.roots,
             agents=self._agents,
             resolve=rules.resolve,
             closed=self._closed,
@@ -166,9 +172,9 @@ def _request_of_stored(it: Job) -> Request:
     )
 
 
-def _with_repository(request: Request) -> Request:
+def _with_repository(request: Request, reach: Reach) -> Request:
     """With what the repository around its folder would run."""
-    runs = repository.runs_programs(request.program, request.argv, request.cwd)
+    runs = repository.runs_programs(request.program, request.argv, request.cwd, holds=reach.holds)
     return request if runs is None else replace(request, repository_runs=runs)
 
 

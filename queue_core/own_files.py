@@ -12,6 +12,7 @@ from queue_core import toml_places
 from queue_core.errors import SettingsError
 
 MOST_BYTES = 1024 * 1024
+_MEND = "mend it there, or remove what you cannot mend"
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -55,15 +56,28 @@ def _all_of(descriptor: int) -> bytes:
 def _refuse_unsafe(path: str, found: os.stat_result, trust_own_group: bool) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise SettingsError(f"{path} could not be read: it is no regular file; make it one, or remove it")
-    if found.st_uid != os.geteuid() or _others_may_write(found, trust_own_group):
+    if found.st_uid != os.geteuid():
+        raise SettingsError(f"{path} belongs to another user, so it is not read; {_yours(path)}")
+    if _others_may_write(found, trust_own_group):
         raise SettingsError(f"{path} can be changed by other users, so it is not read; run `chmod 600 {path}`")
+    refuse_replaceable(path, trust_own_group=trust_own_group)
+
+
+def refuse_replaceable(path: str, *, trust_own_group: bool = False) -> None:
+    """SettingsError if another user can put another file in this one's place. OSError if that cannot be told."""
     for folder in dict.fromkeys((os.path.dirname(path) or ".", os.path.dirname(os.path.realpath(path)))):
         around = os.stat(folder)
-        if around.st_uid not in (0, os.geteuid()) or _others_may_write(around, trust_own_group):
+        if around.st_uid not in (0, os.geteuid()):
+            raise SettingsError(f"{path} is in another user's folder, so it is not read; {_yours(folder)}")
+        if _others_may_write(around, trust_own_group):
             raise SettingsError(
                 f"{path} can be replaced by other users, so it is not read; run `chmod go-w {folder}` "
                 "once you have looked at what it holds"
             )
+
+
+def _yours(path: str) -> str:
+    return f"make it yours (`sudo chown {os.geteuid()} {path}`) once you have looked at what it holds"
 
 
 def _others_may_write(found: os.stat_result, trust_own_group: bool) -> bool:
@@ -88,8 +102,8 @@ def parse(path: str, text: str) -> dict[str, Any]:
         said = str(error)
         found = _PLACE.search(said)
         if found is None:
-            raise SettingsError(f"{path} is not valid TOML: {said}") from None
+            raise SettingsError(f"{path} is not valid TOML: {said}; {_MEND}") from None
         where = f"line {found[1]}, column {found[2]}" if found[1] else toml_places.place(text, len(text))
-        raise SettingsError(f"{path}, {where}: not valid TOML: {said[: found.start()]}") from None
+        raise SettingsError(f"{path}, {where}: not valid TOML: {said[: found.start()]}; {_MEND}") from None
     except RecursionError:
-        raise SettingsError(f"{path} is not valid TOML: it is nested too deeply") from None
+        raise SettingsError(f"{path} is not valid TOML: it is nested too deeply; {_MEND}") from None

@@ -15,6 +15,8 @@ from queue_core.known_programs import (
     RUNNING_SUBCOMMANDS,
     VERSION_CONTROL,
     harmless_option,
+    running_below,
+    telling_operand,
     telling_option,
 )
 from queue_core.value import Frozen
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     Resolve = Callable[[str], str | None]
 
 FORBIDDEN = "a rule of the user's forbids it"
+MOST_OPEN = 200  # arguments that a rule leaves open: each is looked up on disk, while the store waits
 PLACEHOLDERS = ("<int>", "<word>", "<relpath>")
 # Neither `:` nor `@`: host:path, user@host, scheme::what and package@version say where something comes from.
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,+%-")
@@ -43,7 +46,7 @@ class Rule(Frozen):
     cwd: str | None = None  # the one folder (a real path) that it holds for; None: wherever agents may work
     deny: bool = False
     reason: str | None = None
-    env: tuple[str, ...] = ()  # variables that may be set: NAME to whatever, NAME=VALUE to just that
+    env: tuple[str, ...] = ()  # NAME may be set, to whatever; NAME=VALUE has to be set, to just that
     stdin: bool = False
     options: bool = False  # `...` stands for options as well, but for those whose names say that they run or write
     trust_repository: bool = False  # whatever the repository's own configuration makes the program run
@@ -116,7 +119,9 @@ def decide(
         return Decision(verdict="allowed", reason=f"queued by a {request.caller}")
     if not reach.holds(request.cwd):
         if any(inside(request.cwd, root) for root in roots):
-            return Decision(verdict="denied", reason=f"{request.cwd} holds secrets or runq's own files: closed to agents")
+            return Decision(
+                verdict="denied", reason=f"{request.cwd} holds secrets or runq's own files: closed to agents"
+            )
         where = ", ".join(roots) or "none is set"
         return Decision(verdict="denied", reason=f"{request.cwd} is outside the folders agents may work in ({where})")
     if agents == "allow":
@@ -147,7 +152,9 @@ def _by_allow_rules(request: Request, rules: Sequence[Rule], reach: Reach, resol
 
 def why_not(rule: Rule, request: Request, reach: Reach, resolve: Resolve) -> str | None:
     """Where a rule's pattern does not fit the program and the whole argv, in words; None if it does."""
-    wanted = rule.program or resolve(os.path.join(rule.cwd or "", rule.argv[0]) if "/" in rule.argv[0] else rule.argv[0])
+    wanted = rule.program or resolve(
+        os.path.join(rule.cwd or "", rule.argv[0]) if "/" in rule.argv[0] else rule.argv[0]
+    )
     if wanted is None:
         return f"there is no `{rule.argv[0]}` on the fixed PATH"
     if os.path.realpath(wanted) != request.program:
@@ -184,6 +191,9 @@ def not_covered(rule: Rule, request: Request, reach: Reach) -> str | None:
         if name not in rule.env and f"{name}={value}" not in rule.env:
             shown = name.encode("utf-8", "replace").decode()  # the reason is stored as text
             return f"the rule does not let the variable {shown} be set" + _to_that(name, rule)
+    for pair in rule.env:
+        if "=" in pair and pair.partition("=")[0] not in request.env:
+            return f"the rule is for a run with {pair}"
     if request.repository_runs is not None and not rule.trust_repository:
         return f"the repository may run programs of its own ({request.repository_runs})"
     if request.stdin and not rule.stdin:
@@ -197,8 +207,9 @@ def _to_that(name: str, rule: Rule) -> str:
 
 def too_open(rule: Rule, request: Request) -> str | None:
     """Why a pattern with open places is not enough for this program, or None."""
-    program = os.path.basename(request.program)
-    names = _names(request)
+    names, called = _names(request), os.path.basename(request.argv[0])
+    known = _stem(called) in NEVER_BY_WILDCARD or _stem(called) in RUNNING_SUBCOMMANDS
+    program = called if known else os.path.basename(request.program)  # npm, whose file is npm-cli.js
     if names & NEVER_BY_WILDCARD:
         return f"{program} runs other programs, so only an exact rule allows it"
     running = {one for name in names for one in RUNNING_SUBCOMMANDS.get(name, ())}
@@ -207,6 +218,8 @@ def too_open(rule: Rule, request: Request) -> str | None:
     subcommand = rule.argv[1]  # a pattern with an open place has a second word
     if _is_open(subcommand) or subcommand.startswith("-") or subcommand in running:
         return f"{program} runs other programs by some subcommands, so a rule spells a harmless one out"
+    if below := running_below(names, request.argv):
+        return f"{program} {subcommand} {below} changes files and runs hooks, so only an exact rule allows it"
     return None
 
 
@@ -222,6 +235,10 @@ def _open_argument(rule: Rule, request: Request, reach: Reach) -> str | None:
     """Why what a rule leaves to the agent is more than it gave away, or None."""
     fixed = len(rule.argv) - (rule.argv[-1] == "...")
     names = _names(request)
+    if len(request.argv) - fixed > MOST_OPEN:
+        return f"it has more than {MOST_OPEN} arguments where the rule is open"
+    if (operand := telling_operand(names, rule.argv, request.argv)) is not None:
+        return f"{_shown(operand)} may make it write, set or read more than its work, so a rule spells it out"
     for value in request.argv[fixed:]:
         if value.startswith("-") and not _option_passes(value, rule, request.argv, names):
             return f"the option {_shown(value)} has to be spelled out in a rule"

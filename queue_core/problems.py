@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from queue_core import backups, rules, safekeeping, spool
+from queue_core.escalation import TAKEN_OVER
 from queue_core.health import level
+from queue_core.jobs import Filter
 from queue_core.model import WAITING
 from queue_core.views import how_to_approve, pending
 
@@ -24,7 +26,7 @@ def found(queue: Look, queues: Sequence[QueueRow], by_state: dict[str, int]) -> 
     checks = (
         _full(queue, by_state),
         _dead(queue, by_state),
-        _held(by_state),
+        _held(queue, by_state),
         _disk(queue),
         _policy(queue),
         _spool(queue),
@@ -44,15 +46,21 @@ def _full(queue: Look, by_state: dict[str, int]) -> str | None:
 
 def _dead(queue: Look, by_state: dict[str, int]) -> str | None:
     """Those that nobody has taken over: of a chain that has died to its end, only the end is to be seen to."""
-    count = by_state["dead"] and by_state["dead"] - queue.store.handed_over()
+    count = by_state["dead"]
+    if count and queue.scope is None:
+        count -= queue.store.handed_over()
+    elif count:  # a list of them would show no others
+        count = len(queue.ids(Filter(states=("dead",), no_successor_in=TAKEN_OVER["retry"])))
     if not count:
         return None
     letters = "dead letter" if count == 1 else "dead letters"
     return f"{count} {letters}: `runq dead list` shows why, `runq dead retry --all` runs them again"
 
 
-def _held(by_state: dict[str, int]) -> str | None:
+def _held(queue: Look, by_state: dict[str, int]) -> str | None:
     count = by_state["held"]
+    if count and queue.scope is not None:
+        count = len(queue.ids(Filter(states=("held",))))
     if not count:
         return None
     return f"{count} waiting for approval: `runq list --state held`, {how_to_approve('ID')} or `runq reject ID`"

@@ -10,50 +10,72 @@ import os
 import stat
 
 from queue_core import git_config
+from queue_core.known_programs import only_reads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    Holds = Callable[[str], bool]  # whether a real path lies where agents may work
 
 MOST_BYTES = 256 * 1024  # of a configuration file
 MOST_INDEX = 64 * 1024 * 1024
 GITS = frozenset(["git", "gh", "glab", "hub", "tig", "git-lfs"])  # programs that are git, or run it
 MERCURIALS = frozenset(["hg", "chg"])
+MOST_STORES = 20  # of objects, each of which may lead to more
+_READING, _ANYTHING = "-", "*"  # for a subcommand: what another program has git do
 _SUBMODULE = b"\x00\x00\xe0\x00"  # the mode of an entry of the index that is another repository
 _HARMLESS_GLOBALS = frozenset(
     ["--no-pager", "-P", "--no-optional-locks", "--literal-pathspecs", "--no-replace-objects"]
 )
 _REMOTE = frozenset(["archive", "clone", "fetch", "ls-remote", "pull", "push", "remote"])
+# Options of those that take no value: what follows another one may be its value, so the address may come later.
+_FLAGS = frozenset(
+    """
+    -u -f -q -v -n -a -p -t -4 -6 --all --tags --no-tags --prune --force --force-with-lease --set-upstream --quiet
+    --verbose --dry-run --progress --no-progress --ff-only --no-ff --heads --refs --rebase --no-rebase --follow-tags
+    """.split()  # noqa: SIM905
+)
 
 # The hooks that a subcommand may run, besides those that any may; of one that is not here, every hook counts.
-_COMMIT = "pre-commit prepare-commit-msg commit-msg post-commit post-rewrite pre-merge-commit pre-auto-gc"
+_COMMIT = "pre-commit prepare-commit-msg commit-msg post-commit post-rewrite pre-merge-commit"
 _HOOKLESS = """
-    add annotate blame branch cat-file check-ignore count-objects describe diff diff-files diff-index diff-tree
-    for-each-ref grep log ls-files ls-remote ls-tree merge-base mv name-rev reflog restore rev-list rev-parse rm
+    - add annotate blame branch cat-file check-ignore count-objects describe diff diff-files diff-index diff-tree fetch
+    for-each-ref grep log ls-files ls-remote ls-tree merge-base mv name-rev reflog rev-list rev-parse rm
     shortlog show show-ref status symbolic-ref tag var version whatchanged
 """.split()  # noqa: SIM905
 _HOOKS = {
     **dict.fromkeys(_HOOKLESS, frozenset[str]()),
     "commit": frozenset(_COMMIT.split()),
-    "fetch": frozenset(["pre-auto-gc"]),
     "push": frozenset(["pre-push"]),
     "checkout": frozenset(["post-checkout"]),
     "switch": frozenset(["post-checkout"]),
+    "restore": frozenset(["post-checkout"]),
     "stash": frozenset(["post-checkout"]),
 }
-_ANY_MAY_RUN = frozenset(["post-index-change", "reference-transaction"])
+# Whatever refreshes the index, moves a reference, or fetches what a partial clone lacks.
+_ANY_MAY_RUN = frozenset(["post-index-change", "reference-transaction", "pre-auto-gc"])
 
 
 class _Suspicion(Exception):
     """Something that runs programs, or that cannot be judged; the message names it."""
 
 
-def runs_programs(program: str, argv: Sequence[str], cwd: str) -> str | None:
-    """What in the configuration or the hooks of the repository around `cwd` may run programs, or None."""
+def _anywhere(path: str) -> bool:
+    return True
+
+
+def runs_programs(program: str, argv: Sequence[str], cwd: str, *, holds: Holds = _anywhere) -> str | None:
+    """What in the configuration or the hooks of the repository around `cwd` may run programs, or None.
+
+    `holds` tells of a real path whether agents may work there: a repository that lies elsewhere is named as well.
+    """
     names = {os.path.basename(argv[0]), os.path.basename(program)}
     try:
-        if names & GITS:
-            _judge_git(argv if "git" in names else ["git", "-"], cwd)
+        if names & {"git", "hub"}:
+            _judge_git(argv, cwd, holds)
+        elif names & GITS:
+            _judge_git(["git", _READING if only_reads(names, argv) else _ANYTHING], cwd, holds)
         elif names & MERCURIALS:
             _judge_mercurial(argv, cwd)
     except _Suspicion as suspicion:
@@ -69,34 +91,41 @@ def _shown(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)[:300]
 
 
-def _judge_git(argv: Sequence[str], cwd: str) -> None:
-    subcommand, operands = _subcommand(argv)
+def _judge_git(argv: Sequence[str], cwd: str, holds: Holds) -> None:
+    subcommand, words = _subcommand(argv)
     found = _find_git(cwd)
     entries: list[git_config.Entry] = []
+    places = [cwd]
     if found is not None:
         git_dir, common, work_tree = found
-        for path in (common + "/config", git_dir + "/config.worktree"):
-            entries += _git_settings(path)
-        _look_at_hooks(_hooks_folder(entries, common, work_tree), subcommand)
+        places += [git_dir, common, work_tree or cwd]  # git goes there before it looks for an address
+        _look_outside(git_dir, common, work_tree, holds)
+        entries = _git_settings(common + "/config")
+        for folder in _hooks_folders(entries, common) + _hooks_folders(
+            _git_settings(git_dir + "/config.worktree"), common
+        ):
+            _look_at_hooks(folder, _hooks_of(subcommand, entries))
         _look_for_legacy_remotes(common)
         if subcommand == "rebase" and os.path.exists(git_dir + "/rebase-merge"):
             raise _Suspicion("a rebase under way, whose steps may run anything")
-        if subcommand != "-":
+        if subcommand != _READING:
             _look_for_submodules(git_dir)
-    if subcommand in _REMOTE and operands:
-        _look_at_operand(operands[0], entries, cwd)
+    if subcommand in _REMOTE:
+        # Those of config.worktree do not count: git reads that file only if another setting says so.
+        remotes = {entry.subsection for entry in entries if entry.key == "remote.*.url"}
+        for operand in _addresses(subcommand, words):
+            if operand not in remotes:
+                _look_at_operand(operand, places)
 
 
 def _subcommand(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """Which one, and what it is to work on; options before it lead git elsewhere."""
+    """Which one, and what follows it; options before it lead git elsewhere."""
     rest = list(argv[1:])
     while rest and rest[0].startswith("-") and rest[0] != "-":
         if rest[0] not in _HARMLESS_GLOBALS and rest[0] != "--version":
             raise _Suspicion(f"{rest[0].partition('=')[0]} leads git elsewhere")
         rest.pop(0)
-    if not rest:
-        return "version", []
-    return rest[0], [one for one in rest[1:] if not one.startswith("-")]
+    return (rest[0], rest[1:]) if rest else ("version", [])
 
 
 # finding the repository
@@ -104,22 +133,31 @@ def _subcommand(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 def _find_git(cwd: str) -> tuple[str, str, str | None] | None:
     """Its own folder, the one that it shares with other working trees, and where its files are (None: bare)."""
-    folder = cwd
-    while True:
+    for folder in _upwards(cwd):
         dot_git = os.path.join(folder, ".git")
         if os.path.isfile(dot_git):
             git_dir = os.path.join(folder, _pointer(dot_git, "gitdir: "))
             if not _is_git_dir(git_dir):
                 raise _Suspicion(f"{dot_git} leads to no repository")
             return _owned(git_dir, folder)
+        if os.path.lexists(dot_git) and not os.path.isdir(dot_git):
+            raise _Suspicion(f"{dot_git} cannot be understood")
         if _is_git_dir(dot_git):
             return _owned(dot_git, folder)
         if _is_git_dir(folder):
             return _owned(folder, None)
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return None
-        folder = parent
+        for path in (dot_git, folder):
+            if _may_be_git_dir(path):
+                raise _Suspicion(f"{path} looks like a repository, but cannot be understood")
+    return None
+
+
+def _may_be_git_dir(path: str) -> bool:
+    """Whether any git could take a folder for a repository that this does not: all of its parts are there somehow."""
+    if not os.path.lexists(path + "/HEAD"):
+        return False
+    parts = (path + "/objects", path + "/refs")
+    return os.path.lexists(path + "/commondir") or all(os.path.lexists(one) for one in parts)
 
 
 def _owned(git_dir: str, work_tree: str | None) -> tuple[str, str, str | None]:
@@ -196,23 +234,24 @@ def _git_settings(path: str) -> list[git_config.Entry]:
     return entries
 
 
-def _hooks_folder(entries: list[git_config.Entry], common: str, work_tree: str | None) -> str:
-    """Where the hooks lie. Every other setting has to be known to be harmless."""
+def _hooks_folders(entries: list[git_config.Entry], common: str) -> list[str]:
+    """Where hooks may lie. Every other setting has to be known to be harmless."""
     named = [entry.value or "" for entry in entries if entry.key == "core.hookspath"]
-    rest = [entry for entry in entries if entry.key != "core.hookspath"]
-    for key in git_config.suspects(rest):
+    for key in git_config.suspects([entry for entry in entries if entry.key != "core.hookspath"]):
         raise _Suspicion(f"{key} in {common}/config")
-    if not named:
-        return common + "/hooks"
-    if named[-1][:1] in ("", "~", "%"):
-        raise _Suspicion("core.hookspath")
-    return os.path.join(work_tree or common, named[-1])
+    if not all(path.startswith("/") for path in named):
+        raise _Suspicion("core.hookspath")  # below the user's home, or below a folder that git chooses
+    return [common + "/hooks", *named]
 
 
-def _look_at_hooks(folder: str, subcommand: str) -> None:
-    may_run = _HOOKS.get(subcommand)
-    if subcommand == "-":
-        may_run = frozenset[str]()
+def _hooks_of(subcommand: str, entries: list[git_config.Entry]) -> frozenset[str] | None:
+    """The hooks that may run, besides those that always may; None: every one."""
+    if subcommand == "push" and any(git_config.names_itself(entry) for entry in entries):
+        return None  # those that receive run here
+    return _HOOKS.get(subcommand)
+
+
+def _look_at_hooks(folder: str, may_run: frozenset[str] | None) -> None:
     try:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -249,14 +288,76 @@ def _look_for_submodules(git_dir: str) -> None:
             at = content.find(_SUBMODULE, at + 1)
 
 
-def _look_at_operand(operand: str, entries: list[git_config.Entry], cwd: str) -> None:
+def _addresses(subcommand: str, words: list[str]) -> list[str]:
+    """What may say from or to where: the first operand, or any where an option may have taken that for its value."""
+    operands = [word for word in words if not word.startswith("-")]
+    if subcommand == "remote":
+        return operands[1:] if operands[:1] in (["show"], ["prune"], ["update"]) else []  # others ask nobody
+    valued = [word for word in words if word.startswith("-") and word not in _FLAGS]
+    if not valued:
+        return operands[:1]
+    return operands + [word.partition("=")[2] for word in valued if "=" in word]
+
+
+def _look_at_operand(operand: str, places: Sequence[str]) -> None:
     """What is fetched from or pushed to by name must not be a folder: its hooks would run."""
-    remotes = {entry.subsection for entry in entries if entry.key == "remote.*.url"}
-    if operand in remotes or operand in ("add", "show", "get-url", "prune", "update"):
-        return
-    for path in (operand, operand + ".git"):
-        if os.path.exists(os.path.join(cwd, path)):
-            raise _Suspicion(f"{operand} is a folder or a file, not a remote by its name")
+    for place in places:
+        for path in (operand, operand + ".git"):
+            if os.path.exists(os.path.join(place, path)):
+                raise _Suspicion(f"{operand} is a folder or a file, not a remote by its name")
+
+
+# where it lies
+
+
+def _look_outside(git_dir: str, common: str, work_tree: str | None, holds: Holds) -> None:
+    """What git reads has to lie where agents may work; or the user's own git made this working tree of a repository."""
+    shared = os.path.realpath(common)
+    own = _is_own_tree(git_dir, common, work_tree)
+    for path in (git_dir, common, *_links(git_dir), *_links(common), *_stores(common)):
+        real = os.path.realpath(path)
+        if not holds(real) and not (own and (real == shared or real.startswith(shared + "/"))):
+            raise _Suspicion(f"the repository lies outside: {path}")
+
+
+def _is_own_tree(git_dir: str, common: str, work_tree: str | None) -> bool:
+    """Whether the repository itself names this working tree as one of its own, which nobody can write from outside."""
+    if work_tree is None or os.path.dirname(os.path.dirname(os.path.realpath(git_dir))) != os.path.realpath(common):
+        return False
+    named = _text(git_dir + "/gitdir", 8192)
+    if not named or not named.strip():
+        return False
+    dot_git = os.path.join(git_dir, named.rstrip("\r\n"))
+    return os.path.realpath(dot_git) == os.path.realpath(work_tree + "/.git")
+
+
+def _stores(common: str) -> Iterator[str]:
+    """All places that objects are read from."""
+    waiting, seen = [common + "/objects"], set[str]()
+    while waiting:
+        store = waiting.pop()
+        if store in seen:
+            continue
+        seen.add(store)
+        if len(seen) > MOST_STORES:
+            raise _Suspicion(f"{common} has more alternates than anybody needs")
+        yield store
+        for folder in (store, store + "/info", store + "/pack"):
+            yield from _links(folder)
+        for line in (_text(store + "/info/alternates", MOST_BYTES) or "").split("\n"):
+            if line.startswith('"'):
+                raise _Suspicion(f"{store}/info/alternates cannot be understood")
+            if line and not line.startswith("#"):
+                waiting.append(os.path.join(store, line))
+
+
+def _links(folder: str) -> list[str]:
+    """What in a folder is but a link: each may lead anywhere. Hooks are looked at wherever they lie."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_symlink() and entry.name != "hooks"]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 # mercurial

@@ -85,6 +85,11 @@ class _Places:
         """How a message about all tables of a kind begins."""
         return self._said(next(iter(self._of_kind(kind)), None))
 
+    def plain(self, kind: str) -> str:
+        """How a message about a table with single brackets begins."""
+        start = toml_places.plain_table(self._text, kind)
+        return self._path if start is None else f"{self._path}, {toml_places.place(self._text, start)}"
+
     def inside(self, kind: str, number: int, count: int) -> Where:
         """How messages about one table begin: with file, line and column where they can be told."""
 
@@ -105,6 +110,8 @@ def _rules(text: str, path: str) -> list[Rule]:
     rules: list[Rule] = []
     places = _Places(text, path)
     for kind, entries in own_files.parse(path, text).items():
+        if kind in ("allow", "deny") and is_object(entries):
+            raise SettingsError(f"{places.plain(kind)}: write [[{kind}]] with two brackets")
         if kind not in ("allow", "deny") or not is_list(entries):
             raise SettingsError(f"{places.of_kind(kind)}: `{kind}` is neither [[allow]] nor [[deny]]")
         for number, entry in enumerate(entries):
@@ -228,6 +235,10 @@ def append(path: str, rule: Rule) -> None:
     writer, but not for ever. UsageError or SettingsError, and nothing was written.
     """
     added = _to_toml(rule)
+    if os.path.islink(path) and not os.path.exists(path):
+        raise UsageError(
+            f"{path} leads to {os.path.realpath(path)}, which is not there; make that file, or remove the link"
+        )
     try:
         make_folders(os.path.dirname(path))
         with _locked(path + ".lock"):

@@ -61,6 +61,16 @@ def tables(text: str) -> list[Table]:
     return found
 
 
+def plain_table(text: str, name: str) -> int | None:
+    """Where `[name]` or `[name.more]` with single brackets stands, as an offset; None if there is none."""
+    before: list[tuple[str, int]] = [("\n", 0)]
+    for _, part, start in _tokens(text):
+        if part.partition(".")[0] == name and [one for one, _ in before[-2:]] == ["\n", "["]:
+            return before[-1][1]
+        before = [*before[-1:], (part, start)]
+    return None
+
+
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""

@@ -11,6 +11,8 @@ from queue_core import problems, rules, settings, spool
 from queue_core.cli.text import number_of, size
 from queue_core.errors import QueueError, SettingsError
 from queue_core.home import NETWORK_FILE_SYSTEMS, file_system
+from queue_core.known_programs import steering_variable
+from queue_core.policy import without_effect
 from queue_core.programs import find
 from queue_core.quotas import QueueLimits
 from queue_core.service import Queue
@@ -52,10 +54,10 @@ def examine(home: Home, environ: Mapping[str, str]) -> list[Finding]:
     found = [Finding(name="runq", level="ok", text=f"{VERSION}, Python {sys.version.split()[0]}")]
     found += _home(home)
     found += _settings(home, environ)
-    found += _rules(home)
+    chosen = _settings_or_defaults(home, environ)
+    found += _rules(home, chosen)
     if not os.path.isdir(home.data):
         return found
-    chosen = _settings_or_defaults(home, environ)
     found += [*_disk(home, chosen), _sqlite(), *_database(home), *_spool(home)]
     if all(finding.level != "wrong" for finding in found if finding.name in ("home", "database", "settings")):
         found += _queue(home, environ)
@@ -106,7 +108,11 @@ def _settings(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(
                 name="settings", level="warning", text=f"{name} is set, and is no setting: unset it{_meant(name)}"
             )
+        elif name[5:].lower() in SPECS and _from_the_file_alone(name[5:].lower()):
+            text = f"{name} is set, and is ignored: {name[5:].lower()} is set in config.toml alone; unset it"
+            yield Finding(name="settings", level="warning", text=text)
     yield from _escalation(chosen, environ)
+    yield from _given_away(chosen)
     if chosen.agents == "allow":
         text = 'agents = "allow": agents may run anything that no rule denies, unasked'
         yield Finding(name="agents", level="warning", text=text)
@@ -117,6 +123,28 @@ def _settings(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
 def _meant(variable: str) -> str:
     near = get_close_matches(variable, ["RUNQ_" + name.upper() for name in SPECS], n=1)
     return f", or did you mean {near[0]}?" if near else ""
+
+
+def _from_the_file_alone(name: str) -> bool:
+    return SPECS[name].policy or SPECS[name].kind in TABLES
+
+
+def _given_away(chosen: Settings) -> Iterator[Finding]:
+    """Settings that give agents more than their writer may think."""
+    for root in chosen.roots:
+        real = os.path.realpath(os.path.expanduser(root))
+        if real == "/":
+            text = f'roots = ["{root}"]: agents may work anywhere; name the folders that they need'
+            yield Finding(name="roots", level="warning", text=text)
+        elif not os.path.isdir(real):
+            text = f"the root {root} is no folder: make it, or take it out of `roots`"
+            yield Finding(name="roots", level="warning", text=text)
+    if chosen.output_secrets == "keep":
+        text = 'output_secrets = "keep": secrets in output are stored and shown; "mask" leaves them out'
+        yield Finding(name="output_secrets", level="warning", text=text)
+    if steering := [name for name in chosen.pass_env if steering_variable(name)]:
+        text = f"{', '.join(steering)} in `pass_env` can make agents' programs run others; take out what is not needed"
+        yield Finding(name="pass_env", level="warning", text=text)
 
 
 def _escalation(chosen: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -135,11 +163,13 @@ def _settings_or_defaults(home: Home, environ: Mapping[str, str]) -> Settings:
         return settings.Settings()
 
 
-def _rules(home: Home) -> Iterator[Finding]:
+def _rules(home: Home, chosen: Settings) -> Iterator[Finding]:
     found, broken = rules.load_or_ask(home.rules_file)
     text = broken or (
         f"{number_of(len(found), 'rule')} in {home.rules_file}"
         if found
+        else "none, so nothing is denied"
+        if chosen.agents == "allow"
         else "none: an agent's job waits for your approval"
     )
     yield Finding(name="rules", level="wrong" if broken else "ok", text=text)
@@ -148,6 +178,9 @@ def _rules(home: Home) -> Iterator[Finding]:
             text = (
                 f"the program of `{' '.join(rule.argv)}` is gone ({rule.program}): allow it again, or remove the rule"
             )
+            yield Finding(name="rules", level="warning", text=text)
+        if why := without_effect(rule, rules.resolve):
+            text = f"`{' '.join(rule.argv)}` has no effect ({why}): remove it"
             yield Finding(name="rules", level="warning", text=text)
 
 
@@ -223,9 +256,8 @@ def settings_in_force(home: Home, environ: Mapping[str, str]) -> list[Chosen]:
 def _source(name: str, chosen: Settings, environ: Mapping[str, str]) -> str:
     if name not in chosen.explicit:
         return "default"
-    spec = SPECS[name]
     variable = "RUNQ_" + name.upper()
-    return variable if variable in environ and not spec.policy and spec.kind not in TABLES else "config.toml"
+    return variable if variable in environ and not _from_the_file_alone(name) else "config.toml"
 
 
 def _shown(value: object) -> str:

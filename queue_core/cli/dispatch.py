@@ -58,22 +58,33 @@ def _is_hook(arguments: list[str]) -> bool:
 
 def _guarded(arguments: list[str]) -> int:
     """Run one verb; every error is a sentence on stderr."""
-    from queue_core.cli.options import HelpWanted
-
     try:
-        code = _dispatch(arguments)
+        code = _answered(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
-    except HelpWanted as help_wanted:
-        return _write(_help().help_text(help_wanted.verb, help_wanted.action))
     except QueueError as error:
         sys.stderr.write(f"runq: {error}\n")
         return error.exit_code
     except BrokenPipeError:
         _close_stdout()
         return 0
+    except OSError as error:
+        if not _is_of_writing(error):
+            raise
+        _close_stdout()
+        sys.stderr.write(f"runq: cannot write ({error.strerror}); make room, then see with `runq list` what was done\n")
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _answered(arguments: list[str]) -> int:
+    from queue_core.cli.options import HelpWanted
+
+    try:
+        return _dispatch(arguments)
+    except HelpWanted as help_wanted:
+        return _write(_help().help_text(help_wanted.verb, help_wanted.action))
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -109,8 +120,15 @@ def _load(name: str) -> ModuleType:
     return getattr(__import__(f"queue_core.cli.{name}").cli, name)
 
 
+def _is_of_writing(error: OSError) -> bool:
+    """Whether what was open could not be written to: stdout, mostly."""
+    from errno import EDQUOT, EFBIG, EIO, ENOSPC
+
+    return error.filename is None and error.errno in (ENOSPC, EDQUOT, EFBIG, EIO)
+
+
 def _close_stdout() -> None:
-    """The reader has gone; nothing more may be written, not even at exit."""
+    """Nobody can read on; nothing more may be written, not even at exit."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

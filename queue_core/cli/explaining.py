@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from shlex import join, quote
+from shlex import quote
 
 from queue_core import rules, settings
 from queue_core.admission import prepare
 from queue_core.cli.context import on_terminal, write_json, write_lines
+from queue_core.cli.patterns import as_typed
 from queue_core.cli.rules import rule_line, rule_view
 from queue_core.cli.text import columns, printable, quoted
 from queue_core.errors import SettingsError, UsageError
 from queue_core.judge import Judge
+from queue_core.known_programs import steering_variable
 from queue_core.model import NewJob, Origin
 from queue_core.value import Frozen, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from queue_core.cli.options import Given
     from queue_core.home import Home
     from queue_core.model import Admission
@@ -40,6 +44,7 @@ class Explained(Frozen):
     line: int | None
     near: tuple[tuple[Written, str], ...]
     remedy: str | None
+    advice: str | None  # what to know of the remedy, or what to do where there is none
 
 
 def explain(given: Given, home: Home, chosen: settings.Settings, argv: tuple[str, ...]) -> int:
@@ -50,10 +55,9 @@ def explain(given: Given, home: Home, chosen: settings.Settings, argv: tuple[str
     written = _written(home)
     line = next((one.line for one in written if one.rule == decision.rule), None)
     near = _near(judge, admission, written) if decision.verdict == "ask" else ()
-    remedy = _remedy(given, admission, decision)
-    _write(
-        given, Explained(decision=decision, program=admission.program, line=line, near=near, remedy=remedy), argv, home
-    )
+    remedy, advice = _remedy(given, judge, admission, home) if decision.verdict == "ask" else (None, None)
+    found = Explained(decision=decision, program=admission.program, line=line, near=near, remedy=remedy, advice=advice)
+    _write(given, found, argv, home)
     return 0
 
 
@@ -99,16 +103,30 @@ def _alike(rule: Rule, argv: tuple[str, ...]) -> int:
     return count
 
 
-def _remedy(given: Given, admission: Admission, decision: Decision) -> str | None:
-    """What a person would type to allow just this, if that can be typed."""
-    argv = admission.job.argv
-    exact = rules.exact_rule(argv, program=admission.program, cwd=os.path.realpath(admission.cwd), env={})
-    if decision.verdict != "ask" or exact is None or not join(argv).isprintable():
-        return None
-    options = [f" --env {quote(pair)}" for pair in given.get("env", ())]
-    options += [" --stdin"] if given.get("stdin") else []
-    options += [" --trust-repository"] if decision.reason.startswith("the repository") else []
-    return f"runq allow{''.join(options)} {quote(join(argv))}"
+def _remedy(given: Given, judge: Judge, admission: Admission, home: Home) -> tuple[str | None, str | None]:
+    """What a person would type to allow just this in this folder, if that can be typed, and what to know of it."""
+    job, folder = admission.job, os.path.realpath(admission.cwd)
+    if broken := rules.load_or_ask(home.rules_file)[1]:
+        return None, f"mend the file: {broken}"
+    exact = rules.exact_rule(job.argv, program=admission.program, cwd=folder, env=job.env, stdin=job.stdin is not None)
+    typed = as_typed(job.argv)
+    if exact is None or not (typed + folder + "".join(given.get("env", ()))).isprintable():
+        return None, "no rule can say just this (an argument reads like a placeholder, or is no text): approve each job"
+    runs = judge.repository_runs(admission)
+    if why := judge.why_not(replace(exact, trust_repository=runs is not None), admission):
+        return None, f"no rule can cover it: {why}"
+    options = ["--cwd " + quote(folder), *(f"--env {quote(pair)}" for pair in given.get("env", ()))]
+    options += ["--stdin"] if exact.stdin else []
+    options += ["--trust-repository"] if runs is not None else []
+    return f"runq allow {' '.join(options)} {typed}", _warning(job.env, runs)
+
+
+def _warning(variables: Mapping[str, str], runs: str | None) -> str | None:
+    """What a person should have looked at before they allow it."""
+    steering = [name for name in variables if steering_variable(name)]
+    told = [f"{', '.join(steering)} can make a program run other programs"] if steering else []
+    told += [f"the repository may run programs of its own ({runs})"] if runs is not None else []
+    return "first look at it well: " + "; ".join(told) if told else None
 
 
 def _write(given: Given, found: Explained, argv: tuple[str, ...], home: Home) -> None:
@@ -122,6 +140,7 @@ def _write(given: Given, found: Explained, argv: tuple[str, ...], home: Home) ->
         rows += [rule_line(found.decision.rule, "rule") + "\t" + _line(found.line)] if found.decision.rule else []
         rows += [rule_line(one.rule, "not") + "\t" + _line(one.line) + "\t" + columns(why) for one, why in found.near]
         rows += [columns("allow", found.remedy)] if found.remedy else []
+        rows += [columns("advice", found.advice)] if found.advice else []
         write_lines(rows)
 
 
@@ -139,20 +158,44 @@ def _view(found: Explained, argv: tuple[str, ...]) -> View:
         "rule": {**rule_view(decision.rule), "line": found.line} if decision.rule else None,
         "near": [{**rule_view(one.rule), "line": one.line, "why_not": why} for one, why in found.near],
         "to_allow": found.remedy,
+        "advice": found.advice,
     }
 
 
 def _show(found: Explained, home: Home) -> None:
-    decision = found.decision
-    write_lines([f"{decision.verdict}: {MEANINGS[decision.verdict]}", f"  program  {printable(found.program)}"])
-    write_lines([f"  because  {printable(decision.reason)}"])
+    from textwrap import wrap
+
+    from queue_core.cli.tables import console
+
+    decision, lines = found.decision, list[str]()
+    width = max(40, console().width)
+
+    def tell(name: str, text: str) -> None:
+        lines.extend(
+            wrap(
+                f"  {name:<8} {text}",
+                width,
+                subsequent_indent=" " * 11,
+                break_long_words=False,
+                break_on_hyphens=False,
+                drop_whitespace=True,
+            )
+        )
+
+    lines.append(f"{decision.verdict}: {MEANINGS[decision.verdict]}")
+    tell("program", printable(found.program))
+    tell("because", printable(decision.reason))
     if decision.rule:
-        write_lines([f"  rule     {quoted(decision.rule.argv)}  ({_place(home, found.line)})"])
+        tell("rule", f"{quoted(decision.rule.argv)}{_place(found.line)}")
     for one, why in found.near:
-        write_lines([f"  not by   {quoted(one.rule.argv)}  ({_place(home, one.line)}): {printable(why)}"])
-    if found.remedy:
-        write_lines([f"  to allow it: {found.remedy}"])
+        tell("not by", f"{quoted(one.rule.argv)}{_place(one.line)}: {printable(why)}")
+    if decision.rule or found.near:
+        tell("rules in", home.rules_file)
+    if found.advice:
+        tell("note", printable(found.advice))
+    lines += [f"  to allow it: {found.remedy}"] if found.remedy else []  # in one piece, to be copied
+    write_lines(lines)
 
 
-def _place(home: Home, line: int | None) -> str:
-    return f"{home.rules_file}:{line}" if line else home.rules_file
+def _place(line: int | None) -> str:
+    return f" (line {line})" if line else ""

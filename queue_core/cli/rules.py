@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from shlex import join
 
-from queue_core import programs, rules, settings
+from queue_core import policy, programs, rules, settings
 from queue_core.cli.context import on_terminal, opened, report, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb
+from queue_core.cli.patterns import check_variables, in_quotes, refuse_shell_words
 from queue_core.cli.text import columns, printable, quoted
 from queue_core.errors import UsageError
 from queue_core.home import locate
@@ -25,6 +25,7 @@ VERBS = {
         summary="Let agents run exactly this command, without asking. A person's alone.",
         operands="PATTERN...",
         options=(
+            Option(name="cwd", metavar="DIR", help="in this folder alone"),
             Option(name="env", metavar="NAME[=VALUE]", many=True, help="this variable may be set for it (to that)"),
             Option(name="stdin", help="it may be given input"),
             Option(name="options", help="`...` lets options follow, too, but for those that run or write something"),
@@ -42,6 +43,8 @@ VERBS = {
     "rules": Verb(
         name="rules",
         summary="What agents may run. With --explain: what would become of a command, and which rule decides.",
+        operands="[-- PROGRAM ARG...]",
+        hint="put the command behind `--`: runq rules --explain -- PROGRAM [ARG...]",
         usage=("[--json]", "--explain [--cwd DIR] [--env K=V]... [--stdin] [--json] -- PROGRAM [ARG...]"),
         options=(
             Option(name="explain", help="what would become of the command, for an agent in this folder"),
@@ -84,23 +87,22 @@ def _refuse_bare_words(patterns: Sequence[str]) -> None:
         raise UsageError("runq allow needs a pattern: runq allow 'git status'")
     if len(patterns) > 1 and all(len(pattern.split()) < 2 for pattern in patterns):
         raise UsageError(
-            f"each pattern is one quoted argument; did you mean: runq allow {_in_quotes(' '.join(patterns))}"
+            f"each pattern is one quoted argument; did you mean: runq allow {in_quotes(' '.join(patterns))}"
         )
-
-
-def _in_quotes(text: str) -> str:
-    return join([text]) if "'" in text else f"'{text}'"
 
 
 def _rule(text: str, given: Given) -> Rule:
     """The rule that a pattern means, for the program that its first word is on this person's PATH now."""
     argv = rules.parse_pattern(text)
-    folder = os.getcwd()
+    refuse_shell_words(text)
+    folder = os.path.realpath(given.get("cwd") or os.getcwd())
+    programs.check_folder(folder)
     found = programs.find(argv[0], folder, os.environ.get("PATH", os.defpath))
     rule = Rule(
         argv=argv,
         program=os.path.realpath(found),
-        env=tuple(given.get("env", ())),
+        cwd=folder if given.get("cwd") else None,
+        env=check_variables(given.get("env", ())),
         stdin=bool(given.get("stdin")),
         options=bool(given.get("options")),
         trust_repository=bool(given.get("trust_repository")),
@@ -115,6 +117,9 @@ def run_rules(given: Given) -> int:
     """`runq rules`."""
     home = locate(os.environ)
     chosen = settings.load(home, os.environ)
+    if given.operands:
+        words = (*given.operands, *(given.command or ()))
+        raise UsageError(f"put the command behind `--`: runq rules --explain -- {quoted(words)}")
     if given.get("explain"):
         if not given.command:
             raise UsageError("--explain needs a command: runq rules --explain -- PROGRAM [ARG...]")
@@ -163,6 +168,7 @@ def _extras(rule: Rule) -> str:
             *(f"env {name}" for name in rule.env),
             *(name for name in ("stdin", "options", "trust_repository") if getattr(rule, name)),
             *([rule.reason] if rule.reason else []),
+            *([f"no effect: {why}"] if (why := policy.without_effect(rule, rules.resolve)) else []),
         ]
     )
 
@@ -172,17 +178,31 @@ def rule_line(rule: Rule, first: str | None = None) -> str:
     return columns(*([first] if first else []), kind_of(rule), rule.program, _extras(rule), quoted(rule.argv))
 
 
+def _below_each_other(found: Sequence[Rule]) -> list[str]:
+    """The same for a narrow terminal: the pattern in full, and beneath it what goes with it."""
+    lines: list[str] = []
+    for rule in found:
+        lines.append(f"{kind_of(rule):<5}  {quoted(rule.argv)}")
+        lines += [f"       {printable(text)}" for text in (rule.program, _extras(rule)) if text]
+    return lines
+
+
 def _show(found: Sequence[Rule], path: str, chosen: settings.Settings) -> None:
     from queue_core.cli import tables
 
     if chosen.agents == "allow":
         write_lines(['agents = "allow" in config.toml: agents may run anything but what a rule denies.', ""])
     if found:
+        headings = ("KIND", "PATTERN", "PROGRAM", "ALSO")
         rows = [
             (kind_of(rule), quoted(rule.argv), printable(rule.program or "looked up on a fixed PATH"), _extras(rule))
             for rule in found
         ]
-        tables.show_rows(("KIND", "PATTERN", "PROGRAM", "ALSO"), rows)
-    else:
+        widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
+        if sum(widths) + 2 * len(widths) <= tables.console().width:
+            tables.show_rows(headings, rows)
+        else:  # a pattern that is cut says nothing
+            write_lines(_below_each_other(found))
+    elif chosen.agents != "allow":
         write_lines(["No rules: what an agent queues waits for your approval. `runq allow 'git status'` makes one."])
     write_lines(["", f"The file: {path}"])

@@ -16,16 +16,27 @@ if TYPE_CHECKING:
 NOTHING = "-"  # an empty column in a pipe
 LONGEST_INPUT = 2000  # characters of what a held job would read that are shown
 _CONTROL_SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
+# Printable to Python, and yet nothing is seen of them: fillers, a blank braille cell, variation selectors.
+_BLANK = frozenset(
+    [
+        *map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, 0x1D159)),
+        *map(chr, range(0xFE00, 0xFE10)),
+    ]
+)
 _SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
 
 
 def printable(text: str) -> str:
     """The text in one line, with everything that is not printable as an escape."""
-    return text if text.isprintable() else "".join(_visible(character) for character in text)
+    return text if _is_seen(text) else "".join(_visible(character) for character in text)
+
+
+def _is_seen(text: str) -> bool:
+    return text.isprintable() and (text.isascii() or _BLANK.isdisjoint(text))
 
 
 def _visible(character: str) -> str:
-    if character.isprintable():
+    if _is_seen(character):
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as Python keeps it
@@ -129,7 +140,7 @@ def called(handler: str, arguments: Mapping[str, object]) -> str:
 
 
 def _word(argument: str) -> str:
-    if argument.isprintable():
+    if _is_seen(argument):
         from shlex import quote
 
         return quote(argument)

@@ -193,7 +193,7 @@ class TestWhatIsAskedFor:
     def test_what_else_decides_is_shown_where_it_is_not_the_usual(self, cli: Cli) -> None:
         self.ask(cli, "--retries", "0")
         names = [line.split()[0] for line in cli.ok("approve", "--show", "1").out.splitlines()[1:]]
-        assert names == ["command", "program", "folder", "asked", "because"]
+        assert names == ["command", "program", "folder", "timeout", "asked", "because"]  # an agent's always has one
         given = ("--queue", "ci", "--priority", "high", "--retries", "2", "--timeout", "90", "--unique", "a\nb")
         self.ask(cli, *given, "--lock", "db", "--lock", "net", "--sequential", "--at", "2040-01-02T03:04:05Z")
         shown = cli.ok("approve", "--show", "2").out

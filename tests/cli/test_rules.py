@@ -1,6 +1,7 @@
 """`runq allow` and `runq rules`: what the user writes is what is meant, and it can be asked why."""
 
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,18 @@ BAD = {
     "<word> status": "begins with a program",
     "no-such-program-xyz -v": "no program",
     "sh -c ...": "runs other programs",
+    "npm exec ...": "npm runs other programs",
+    "FOO=1 ls": "runq allow --env FOO=1 'ls'",
+    "ls && rm x": "`&&` is for a shell",
+    "ls; rm x": "`ls;` is for a shell",
+    "ls > x": "`>` is for a shell",
+    "ls $HOME": "would expand `$HOME`",
+    "cat ~/x": "would expand `~/x`",
+    "ls *.py": "would expand `*.py`",
+    "git log -n <int": "looks like a placeholder",
+    "cat <relpath>x": "looks like a placeholder",
+    "ls|--env|1A": "is no variable",
+    "ls|--cwd|nowhere": "does not exist",
     "git status --short|--short": "quote the whole command",
 }
 
@@ -154,7 +167,7 @@ def test_explain_says_why_the_nearest_rules_do_not_do_and_what_would_allow_it(cl
         (2, "argument 3 `--force` is not `<word>`"),
         (5, "argument 1 `push` is not `log`"),
     ]
-    assert view["to_allow"] == "runq allow 'git push origin --force'"
+    assert view["to_allow"] == f"runq allow --cwd {cli.project} 'git push origin --force'"
     cli.ok("allow", "git push origin --force")
     view = explained(cli, "--", "git", "push", "origin", "--force")
     assert (view["verdict"], view["rule"]["line"], view["near"]) == ("allowed", 10, [])
@@ -169,7 +182,7 @@ def test_explain_takes_the_folder_the_variables_and_the_input_into_account(cli: 
     assert explained(cli, "--env", "LANG=C", "--stdin", "--cwd", "sub", "--", "cat", "-n")["verdict"] == "allowed"
     view = explained(cli, "--env", "LANG=de", "--stdin", "--", "cat", "-n")
     assert (view["verdict"], "to that value" in view["reason"]) == ("ask", True)
-    assert view["to_allow"] == "runq allow --env LANG=de --stdin 'cat -n'"
+    assert view["to_allow"] == f"runq allow --cwd {cli.project} --env LANG=de --stdin 'cat -n'"
     assert explained(cli, "--cwd", "/", "--", "cat", "-n")["verdict"] == "denied"
     assert cli("rules", "--explain", "--env", "LANG", "--", "cat").code == 2
     assert "goes with --explain" in cli("rules", "--stdin").err
@@ -184,8 +197,11 @@ def test_explain_on_a_terminal_is_short_and_says_all_of_it(cli: Cli):
     cli.ok("allow", "git push origin <word>")
     text = on_terminal(cli, "rules", "--explain", "--", "git", "push", "x")
     assert "ask: an agent's job would wait for your approval" in text
-    assert f"not by   git push origin '<word>'  ({cli.home}/rules.toml:2): argument 2 `x` is not `origin`" in text
-    assert "to allow it: runq allow 'git push x'" in text
+    flat = " ".join(text.split())
+    assert "not by git push origin '<word>' (line 2): argument 2 `x` is not `origin`" in flat
+    assert f"to allow it: runq allow --cwd {cli.project} 'git push x'" in flat
+    assert flat.count("rules.toml") == 1
+    assert "argument" in text and "argu\n" not in text  # lines end between words
 
 
 def test_a_rule_can_let_options_follow_and_trust_the_repository(cli: Cli):
@@ -202,3 +218,106 @@ def test_a_mistake_in_the_file_is_told_with_line_and_column(cli: Cli):
     assert place in cli("rules").err
     assert place in cli("doctor").out
     assert place in str(cli.ok("health", "--json").json["problems"])
+
+
+def test_an_approval_does_not_beat_a_rule_that_denies(cli: Cli):
+    first, second = cli.add("--", "touch", "x", **AGENT), cli.add("--", "touch", "y", **AGENT)
+    cli.ok("approve", str(first))
+    (cli.home / "rules.toml").write_text('# mine\n[[deny]]\nargv = ["touch", "..."]\nreason = "no files"\n')
+    (cli.home / "rules.toml").chmod(0o600)
+    cli.work()
+    assert (cli.states()[first], "a rule denies it since: no files" in str(cli.job(first))) == ("held", True)
+    ran = cli("approve", str(second))
+    assert (ran.code, "rules.toml line 2 denies" in ran.err, "take that rule back first" in ran.err) == (1, True, True)
+    assert cli.states() == {first: "held", second: "held"}
+    assert not (cli.project / "x").exists()
+
+
+def test_what_a_pattern_quotes_is_meant_as_it_stands(cli: Cli):
+    cli.ok("allow", "git commit -m 'a && b; $HOME ~ *'", "git log '<int'")
+    assert stored(cli) == [("git", "commit", "-m", "a && b; $HOME ~ *"), ("git", "log", "<int")]
+
+
+def test_a_rule_can_be_for_one_folder_alone(cli: Cli):
+    (cli.project / "sub").mkdir()
+    (cli.project / "link").symlink_to("sub")
+    cli.ok("allow", "--cwd", "link", "cat -n")
+    (rule,) = rules.load(str(cli.home / "rules.toml"))
+    assert rule.cwd == os.path.realpath(cli.project / "sub")
+    assert explained(cli, "--cwd", "sub", "--", "cat", "-n")["verdict"] == "allowed"
+    assert explained(cli, "--", "cat", "-n")["verdict"] == "ask"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--", "git", "status"),
+        ("--env", "LANG=C", "--stdin", "--", "git", "log"),
+        ("--cwd", "sub", "--", "git", "log", "a b"),
+        ("--", "cat", "it's"),
+    ],
+)
+def test_what_explain_offers_covers_the_command_at_once_and_no_other_folder(cli: Cli, words: tuple[str, ...]):
+    (cli.project / "sub").mkdir()
+    for name in ("objects", "refs"):
+        (cli.project / ".git" / name).mkdir(parents=True)
+    (cli.project / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    (cli.project / ".git/config").write_text("[core]\n\tfsmonitor = evil\n")
+    offered = explained(cli, *words)["to_allow"]
+    cli.ok(*shlex.split(offered)[1:])
+    assert explained(cli, *words)["verdict"] == "allowed"
+    (cli.project / "other").mkdir()
+    behind = words.index("--")
+    elsewhere = [word for word in words[:behind] if word not in ("--cwd", "sub")]
+    assert explained(cli, *elsewhere, "--cwd", "other", *words[behind:])["verdict"] == "ask"
+
+
+def test_explain_advises_where_a_rule_cannot_say_it_or_should_be_looked_at(cli: Cli):
+    assert "no rule can say just this" in explained(cli, "--", "echo", "<int>")["advice"]
+    assert "LD_PRELOAD can make" in explained(cli, "--env", "LD_PRELOAD=/x", "--", "ls")["advice"]
+    assert explained(cli, "--env", "LANG=C", "--", "ls")["advice"] is None
+    assert explained(cli, "--", "git", "commit", "-m", "a b")["to_allow"].endswith("\"git commit -m 'a b'\"")
+    (cli.home / "rules.toml").write_text("[allow]\n")
+    (cli.home / "rules.toml").chmod(0o600)
+    view = explained(cli, "--", "ls")
+    assert (view["to_allow"], "mend the file: " in view["advice"]) == (None, True)
+
+
+def test_explain_without_the_dashes_is_told_where_they_go(cli: Cli):
+    for words in (("git", "status"), ("git", "-s")):
+        assert "runq rules --explain -- " in cli("rules", "--explain", *words).err
+
+
+def test_a_rule_without_effect_is_told(cli: Cli):
+    (cli.home / "rules.toml").write_text('[[allow]]\nargv = ["bash", "..."]\n[[allow]]\nargv = ["ls", "..."]\n')
+    (cli.home / "rules.toml").chmod(0o600)
+    first, second = cli.ok("rules").lines
+    assert ("no effect" in first[2], second[2]) == (True, "-")
+    assert cli("doctor").out.count("has no effect") == 1
+
+
+def test_on_a_narrow_terminal_no_pattern_is_cut(cli: Cli):
+    pattern = "git log --oneline --graph --all --decorate --since=2020-01-01 ..."
+    cli.ok("allow", "--env", "LANG", pattern)
+    text = on_terminal(cli, "rules")
+    assert f"allow  {pattern}" in text
+    assert "KIND" in on_terminal(cli, "rules", columns=200)
+
+
+def test_without_rules_and_asking_one_thing_is_said(cli: Cli):
+    (cli.home / "config.toml").write_text('agents = "allow"\n')
+    (cli.home / "config.toml").chmod(0o600)
+    for text in (on_terminal(cli, "rules"), cli("doctor").out):
+        assert "agents may run" in text
+        assert "waits for your approval" not in text
+
+
+def test_doctor_warns_of_what_gives_agents_more_than_meant(cli: Cli):
+    (cli.home / "config.toml").write_text(
+        'roots = ["/", "/no/such/folder"]\noutput_secrets = "keep"\npass_env = ["LANG", "PYTHONPATH"]\n'
+    )
+    (cli.home / "config.toml").chmod(0o600)
+    said = cli("doctor", RUNQ_AGENTS="allow").out
+    for words in ("agents may work anywhere", "/no/such/folder is no folder", "secrets in output", "PYTHONPATH in"):
+        assert words in said
+    assert "RUNQ_AGENTS is set, and is ignored: agents is set in config.toml alone" in said

@@ -22,6 +22,8 @@ AWKWARD = [
     "ü",
     "\u202e",
     "\udcff",
+    "\u2800",
+    "\u3164x",
     "-x",
     "$HOME",
     "\x07" + "f",
@@ -38,6 +40,7 @@ def test_a_quoted_command_means_the_same_to_a_shell(argument: str):
 
 def test_what_is_not_printable_is_shown():
     assert printable("a\tb\x00\x85\u2028\U000e0001") == "a\\tb\\x00\\x85\\u2028\\U000e0001"
+    assert printable("a\u2800b\ufe0f\U0001d159") == "a\\u2800b\\ufe0f\\U0001d159"
     assert columns(None, "", True, 0, "a\tb") == "-\t-\ttrue\t0\ta\\tb"
     assert readable("10%\r50%\r\x1b[32m100%\x1b[0m\r") == "100%"
 

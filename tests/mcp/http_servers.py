@@ -94,7 +94,7 @@ def command(*arguments: str) -> list[str]:
 class Served:
     """`runq-mcp --http --port 0` on a place."""
 
-    def __init__(self, place: Place, **environ: str) -> None:
+    def __init__(self, place: Place, *, folder: str | None = None, **environ: str) -> None:
         self.place = place
         self._stderr = place.home.parent / "stderr"
         with self._stderr.open("wb") as stderr:
@@ -103,8 +103,8 @@ class Served:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**place.environ, **environ},
-                cwd=place.project,
+                env={**place.environ, **environ, **({"CLAUDE_PROJECT_DIR": folder} if folder else {})},
+                cwd=folder or place.project,
             )
         self._limit = threading.Timer(LIMIT, self.process.kill)
         self._limit.start()

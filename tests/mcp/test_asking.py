@@ -213,21 +213,30 @@ async def test_the_question_and_its_form_are_written_for_a_person(quiet: Place) 
         "always: let it run, and write a rule for exactly this program, arguments, folder and environment.\n"
         "no: refuse it."
     )
-    assert user.questions[0].requested_schema == {
-        "title": "Let it run?",
-        "description": "once: let it run this time. always: from now on, too. no: refuse it.",
-        "type": "object",
-        "properties": {"answer": {"title": "Let it run?", "type": "string", "enum": ["once", "always", "no"]}},
-        "required": ["answer"],
-    }
 
 
-async def test_the_form_without_always_does_not_speak_of_it(quiet: Place) -> None:
-    user = User("cancel")
-    async with quiet.client(user=user) as client:
-        await ask(client, "run", argv=["touch", "x"], stdin="")
-    schema = user.questions[0].requested_schema
-    assert (schema["title"], schema["description"]) == ("Let it run?", "once: let it run this time. no: refuse it.")
+@pytest.mark.parametrize(
+    ("given", "offered", "told"),
+    [
+        ({}, ["once", "always", "no"], "once: let it run this time. always: from now on, too. no: refuse it."),
+        ({"stdin": ""}, ["once", "no"], "once: let it run this time. no: refuse it."),
+    ],
+)
+def test_the_form_itself_is_written_for_a_person(
+    quiet: Place, given: dict[str, Any], offered: list[str], told: str
+) -> None:
+    with Server(quiet) as server:  # the SDK's client drops what it does not know
+        server.ask("initialize", **{**HELLO, "capabilities": {"elicitation": {}}})
+        server.send(method="notifications/initialized")
+        call = {"name": "enqueue", "arguments": {"argv": ["touch", "x"], **given}}
+        server.send(id=1000, method="tools/call", params=call)
+        assert server.notification("elicitation/create")["requestedSchema"] == {
+            "title": "Let it run?",
+            "description": told,
+            "type": "object",
+            "properties": {"answer": {"title": "Let it run?", "type": "string", "enum": offered}},
+            "required": ["answer"],
+        }
 
 
 TERMS: list[tuple[dict[str, Any], str | None]] = [

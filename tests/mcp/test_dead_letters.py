@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from queue_core.model import NewJob, Origin
+from queue_core.value import replace
 from tests.mcp.places import Place, ask, refused
 
 pytestmark = pytest.mark.anyio
@@ -112,3 +114,26 @@ async def test_what_a_person_queued_is_held_when_an_agent_retries_it_without_a_r
         reply = await ask(client, "dead_letter_retry", job_ids=[dead])
         assert reply["jobs"] == [{"id": dead, "state": "held"}]
         assert "ask the user" in reply["next"]
+
+
+async def test_where_projects_are_kept_apart_only_the_own_ones_are_pointed_out(place: Place) -> None:
+    """What the lists would not show is not said to be in them."""
+    place.configure(isolation="project")
+    place.start_worker()
+    place.die()
+    another = place.project.parent / "another"
+    another.mkdir()
+    theirs = Origin(caller="agent", project=str(another))
+    place.queue.enqueue([NewJob(argv=("touch", "x"))], theirs, folder=str(another))
+    async with place.client() as client:
+        for seen in (await ask(client, "health"), (await ask(client, "status"))["health"]):
+            assert "problems" not in seen
+        own = replace(theirs, project=str(place.project))
+        job_id = place.queue.enqueue([NewJob(argv=("false",), retries=0)], own, folder=str(place.project))[0].id
+        problems = (await ask(client, "health"))["problems"]
+        assert len(problems) == 1 and problems[0].startswith("1 waiting for approval")
+        place.queue.approve([job_id])
+        place.end(job_id)
+        problems = (await ask(client, "health"))["problems"]
+        assert problems == ["1 dead letter: `dead_letter_list` shows why, `dead_letter_retry` runs them again"]
+        assert len((await ask(client, "dead_letter_list"))["jobs"]) == 1

@@ -190,6 +190,40 @@ def test_what_is_no_message_gets_an_answer_without_a_traceback(served: Served, b
     assert 400 <= reply.status < 500 and b"Traceback" not in reply.body and b'File "' not in reply.body
 
 
+MALFORMED = [
+    (b'{"jsonrpc": "1.0", "id": 7, "method": "ping"}', 7),
+    (b'{"jsonrpc": "2.0", "id": "a", "method": 5}', "a"),
+    (b'{"jsonrpc": "2.0"}', None),
+    (b"null", None),
+]
+
+
+@pytest.mark.parametrize(("body", "request_id"), MALFORMED)
+def test_a_malformed_request_is_told_so_in_one_sentence(served: Served, body: bytes, request_id: object) -> None:
+    reply = served.ask("POST", "/mcp", HOST, KNOWN, ACCEPT, JSON, body=body)
+    told = {"code": -32600, "message": "Invalid Request: this is no JSON-RPC 2.0 request that this server can read"}
+    assert reply.status == 400 and json.loads(reply.body) == {"jsonrpc": "2.0", "id": request_id, "error": told}
+    assert reply.headers["content-type"] == "application/json"
+
+
+def test_a_batch_is_told_that_batches_are_not_served(served: Served) -> None:
+    body = b"[" + b",".join(b'{"jsonrpc": "2.0", "id": %d, "method": "ping"}' % one for one in (1, 2)) + b"]"
+    reply = served.ask("POST", "/mcp", HOST, KNOWN, ACCEPT, JSON, body=body)
+    assert reply.status == 400 and "batches are not served" in json.loads(reply.body)["error"]["message"]
+
+
+PING = b'{"jsonrpc": "2.0", "id": 7, "method": "ping"}'
+
+
+@pytest.mark.parametrize(
+    ("session", "status", "told"), [([], 400, "no session"), (["Mcp-Session-Id: gone"], 404, "has ended")]
+)
+def test_who_has_no_session_is_told_what_to_do(served: Served, session: list[str], status: int, told: str) -> None:
+    reply = served.ask("POST", "/mcp", HOST, KNOWN, ACCEPT, JSON, *session, body=PING)
+    sentence = json.loads(reply.body)["error"]["message"]
+    assert reply.status == status and told in sentence and "`initialize`" in sentence
+
+
 def test_garbage_gets_no_more_than_a_refusal(served: Served) -> None:
     for garbage in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
         assert exchange(served.port, garbage).status in (400, 421)
@@ -204,6 +238,15 @@ def test_the_token_is_in_no_log_and_no_message(served: Served) -> None:
     log = (served.place.home / "logs" / "runq.log").read_text()
     assert served.token not in log + served.said()
     assert served.said().count("\n") == 1
+
+
+def test_who_starts_it_in_the_root_folder_is_told_what_that_means(place: Place) -> None:
+    with Served(place, folder="/") as server:
+        first, told = server.said().splitlines()
+        assert "serving http" in told and "roots" in first and "config.toml" in first
+    place.configure(roots=["/srv"])
+    with Served(place, folder="/") as server:
+        assert server.said().count("\n") == 1
 
 
 # -- health --------------------------------------------------------------------------------------------------
@@ -323,6 +366,17 @@ def test_a_token_that_others_may_know_is_not_used(place: Place, spoil: Callable[
     with pytest.raises(SettingsError, match=BAD_FILES[spoil]) as refusal:
         token(locate(place.environ))
     assert "remove it" in str(refusal.value) and "runq_" not in str(refusal.value)
+
+
+def test_a_token_in_a_folder_that_others_may_write_to_is_not_used(place: Place) -> None:
+    path = token_file(place)
+    path.write_text(TOKEN)
+    path.chmod(0o600)
+    path.parent.chmod(0o777)
+    with pytest.raises(SettingsError, match="can be replaced by other users"):
+        token(locate(place.environ))
+    path.parent.chmod(0o700)
+    assert token(locate(place.environ)) == TOKEN
 
 
 def test_a_server_with_a_bad_token_file_does_not_start(place: Place) -> None:

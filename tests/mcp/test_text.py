@@ -51,7 +51,7 @@ def test_every_control_and_format_character_of_unicode_is_taken_out() -> None:
         ("i\U000e0067\U000e0001\U000e007fgn", "ign"),
         ("a\ufe0fb\U000e0101c\u180bd\U000e01ef", "abcd"),
         ("a\u200bb\u200cc\u200dd\u2060e\ufefff\u00adg\u034fh", "abcdefgh"),
-        ("a\u115fb\u3164c\uffa0d\u17b4e", "abcde"),
+        ("a\u115fb\u3164c\uffa0d\u17b4e\u2800\U0001d159", "abcde"),
     ],
 )
 def test_control_sequences_go_and_the_text_behind_unclosed_ones_stays(text: str, seen: str) -> None:

@@ -46,8 +46,8 @@ def test_every_hint_of_the_queue_is_one_that_an_agent_can_follow_or_pass_on() ->
             "a person's approval (look with `runq approve --show 5`, then `runq approve 5`)",
         ),
         (
-            "2 waiting for approval: `runq list --state held`, look with `runq approve --show ID`, then `runq approve ID`"
-            " or `runq reject ID`",
+            "2 waiting for approval: `runq list --state held`, look with `runq approve --show ID`, then"
+            " `runq approve ID` or `runq reject ID`",
             "2 waiting for approval: `list_jobs` shows them; ask the user to look with `runq approve --show ID`, then"
             " `runq approve ID` or `runq reject ID`",
         ),

@@ -161,7 +161,7 @@ class TestSandboxedCodeRewritesTheSettings:
         said = cli.ok("add", "--json", "--cwd", folder, "--", *words, CLAUDECODE="1", CLAUDE_PROJECT_DIR="").json
         assert said["state"] == "held"
         refused = cli("add", "--cwd", str(cli.home), "--", "tee", "x", CLAUDECODE="1", CLAUDE_PROJECT_DIR="")
-        assert (refused.code, "outside the folders" in refused.err) == (1, True)
+        assert (refused.code, "closed to agents" in refused.err) == (1, True)
 
 
 def cli_words() -> list[str]:

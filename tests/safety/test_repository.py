@@ -10,7 +10,7 @@ import pytest
 
 from queue_core import git_config
 from queue_core.repository import runs_programs
-from tests.safety.workshop import git, repository, write
+from tests.safety.workshop import GIT, git, repository, write
 
 
 @pytest.fixture
@@ -70,6 +70,206 @@ class TestWhatIsReal:
         self.status(repo, "git push near HEAD:refs/heads/x")
         assert canary.exists()
         assert "near is a folder" in (found(repo, "git push near HEAD:refs/heads/x") or "")
+
+
+class TestWhatGotThrough:
+    """Each ran a program, or read another repository, under a rule for an ordinary command."""
+
+    @pytest.fixture
+    def canary(self, repo: Path) -> Path:
+        write(repo.parent / "evil", f"#!/bin/sh\ntouch {repo.parent}/canary\n", 0o755)
+        return repo.parent / "canary"
+
+    def ran(self, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+        words = ["git", *GIT, *command.split()[1:]]
+        return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+    def evil(self, repo: Path, hook: Path) -> None:
+        write(hook, f"#!/bin/sh\ntouch {repo.parent}/canary\n", 0o755)
+
+    @pytest.mark.parametrize("bare", [False, True])
+    def test_a_repository_whose_folders_are_executable_files(self, repo: Path, canary: Path, bare: bool) -> None:
+        """Git asks only whether `objects` and `refs` may be executed."""
+        inner = repo / "sub" / ("" if bare else ".git")
+        for name in ("objects", "refs"):
+            write(inner / name, "", 0o755)
+        write(inner / "HEAD", "ref: refs/heads/main\n")
+        tree = f"\tworktree = {repo}/sub\n" if bare else ""
+        write(
+            inner / "config",
+            f"[core]\n\trepositoryformatversion = 0\n\tpager = x\n{tree}[alias]\n\tx = !{repo}/../evil\n",
+        )
+        self.ran(repo / "sub", "git x")
+        assert canary.exists()
+        assert "cannot be understood" in (found(repo / "sub") or "")
+
+    @pytest.mark.parametrize("setting", ["branch.main.remote", "branch.main.pushRemote", "remote.pushDefault"])
+    def test_a_push_into_the_repository_itself(self, repo: Path, canary: Path, setting: str) -> None:
+        configured(repo, '[push]\n\tdefault = upstream\n[branch "main"]\n\tremote = .\n\tmerge = refs/heads/other\n')
+        git(repo, "config", setting, ".")
+        git(repo, "config", "push.default", "upstream" if setting == "branch.main.remote" else "current")
+        git(repo, "config", "receive.denyCurrentBranch", "ignore")
+        git(repo, "branch", "other")
+        git(repo, "commit", "-q", "--allow-empty", "-m", "second")
+        self.evil(repo, repo / ".git/hooks/update")
+        self.ran(repo, "git push")
+        assert canary.exists() or setting != "branch.main.remote"  # the others find everything up to date
+        assert found(repo, "git push") == "the hook update"
+
+    @pytest.mark.parametrize("name", ["add", "show", "prune", "update", "get-url"])
+    def test_a_folder_by_the_name_of_a_subcommand_of_remote(self, repo: Path, canary: Path, name: str) -> None:
+        subprocess.run(["git", "init", "-q", "--bare", name], cwd=repo, check=True)
+        self.evil(repo, repo / name / "hooks/pre-receive")
+        self.ran(repo, f"git push {name} main")
+        assert canary.exists()
+        assert f"{name} is a folder" in (found(repo, f"git push {name} main") or "")
+        assert found(repo, f"git remote {name} x") is None
+
+    @pytest.mark.parametrize(
+        ("command", "below"),
+        [
+            ("git push near HEAD:refs/heads/x", True),  # git goes to the top first
+            ("git push -o x near HEAD:refs/heads/x", False),
+            ("git push --repo=near", False),
+        ],
+    )
+    def test_a_folder_that_is_not_the_first_word_or_not_here(
+        self, repo: Path, canary: Path, command: str, below: bool
+    ) -> None:
+        subprocess.run(["git", "init", "-q", "--bare", "near"], cwd=repo, check=True)
+        git(repo / "near", "config", "receive.advertisePushOptions", "true")
+        configured(repo, "[push]\n\tdefault = current\n")
+        self.evil(repo, repo / "near/hooks/pre-receive")
+        (repo / "sub").mkdir()
+        folder = repo / "sub" if below else repo
+        self.ran(folder, command)
+        assert canary.exists()
+        assert "near is a folder" in (found(folder, command) or "")
+
+    def test_an_address_that_git_does_not_read(self, repo: Path, canary: Path) -> None:
+        """config.worktree counts only if another setting says so."""
+        subprocess.run(["git", "init", "-q", "--bare", "near"], cwd=repo, check=True)
+        self.evil(repo, repo / "near/hooks/pre-receive")
+        write(repo / ".git/config.worktree", '[remote "near"]\n\turl = https://example.org/x\n')
+        self.ran(repo, "git push near main")
+        assert canary.exists()
+        assert "near is a folder" in (found(repo, "git push near main") or "")
+
+    def test_a_folder_of_hooks_that_git_reads_although_another_is_named_last(self, repo: Path, canary: Path) -> None:
+        configured(repo, f"[core]\n\thooksPath = {repo}/h\n")
+        write(repo / ".git/config.worktree", f"[core]\n\thooksPath = {repo}/none\n")
+        self.evil(repo, repo / "h/reference-transaction")
+        self.ran(repo, "git branch x")
+        assert canary.exists()
+        assert found(repo, "git branch x") == "the hook reference-transaction"
+
+    def test_git_restore_runs_a_hook(self, repo: Path, canary: Path) -> None:
+        (repo / "file").write_text("x")
+        git(repo, "add", "file")
+        (repo / "file").write_text("y")
+        self.evil(repo, repo / ".git/hooks/post-checkout")
+        self.ran(repo, "git restore file")
+        assert canary.exists()
+        assert found(repo, "git restore file") == "the hook post-checkout"
+
+    def test_hooks_below_the_working_folder_of_a_bare_repository(self, repo: Path, canary: Path) -> None:
+        git(repo, "config", "core.bare", "true")
+        configured(repo, "[core]\n\thooksPath = h\n")
+        self.evil(repo, repo / "sub/h/reference-transaction")
+        self.ran(repo / "sub", "git branch x")
+        assert canary.exists()
+        assert found(repo / "sub", "git branch x") == "core.hookspath"
+
+    @pytest.mark.parametrize("command", ["gh pr checkout 5", "gh repo sync", "glab mr checkout 5", "git-lfs pull"])
+    def test_a_program_that_has_git_change_files_may_run_every_hook(self, repo: Path, command: str) -> None:
+        self.evil(repo, repo / ".git/hooks/post-checkout")
+        argv = command.split()
+        assert runs_programs(f"/bin/{argv[0]}", argv, str(repo)) == "the hook post-checkout"
+        assert runs_programs("/bin/gh", ["gh", "pr", "list"], str(repo)) is None
+
+
+class TestWhereItLies:
+    """What git reads lies where agents may work, or it is asked about."""
+
+    def judged(self, folder: Path, root: Path) -> str | None:
+        def holds(path: str) -> bool:
+            return path == str(root) or path.startswith(f"{root}/")
+
+        return runs_programs("/usr/bin/git", ["git", "log"], str(folder), holds=holds)
+
+    @pytest.fixture
+    def other(self, repo: Path) -> Path:
+        folder = repo.parent / "other"
+        repository(folder)
+        write(folder / "file", "SECRET")
+        git(folder, "add", "file")
+        git(folder, "commit", "-q", "-m", "secret")
+        return folder
+
+    def read(self, folder: Path, *words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False).stdout
+
+    def test_a_usual_one_is_fine(self, repo: Path) -> None:
+        assert self.judged(repo, repo) is None
+
+    def test_a_pointer_out(self, repo: Path, other: Path) -> None:
+        write(repo / "sub/.git", f"gitdir: {other}/.git\n")
+        assert "secret" in self.read(repo / "sub", "log")
+        assert self.judged(repo / "sub", repo) == f"the repository lies outside: {other}/.git"
+
+    def test_a_link_out(self, repo: Path, other: Path) -> None:
+        (repo / "sub").mkdir()
+        (repo / "sub/.git").symlink_to(other / ".git")
+        assert "secret" in self.read(repo / "sub", "log")
+        assert "lies outside" in (self.judged(repo / "sub", repo) or "")
+
+    def test_a_shared_folder_out(self, repo: Path, other: Path) -> None:
+        write(repo / "sub/.git/commondir", f"{other}/.git\n")
+        write(repo / "sub/.git/HEAD", "ref: refs/heads/main\n")
+        assert "secret" in self.read(repo / "sub", "log")
+        assert "lies outside" in (self.judged(repo / "sub", repo) or "")
+
+    @pytest.mark.parametrize("by", ["an alternate", "an alternate of one", "a link of objects", "a link of packs"])
+    def test_objects_out(self, repo: Path, other: Path, by: str) -> None:
+        commit = self.read(other, "rev-parse", "HEAD").strip()
+        git(other, "repack", "-adq")
+        objects = repo / ".git/objects"
+        if by == "an alternate":
+            write(objects / "info/alternates", f"# x\n{other}/.git/objects\n")
+        elif by == "an alternate of one":
+            write(objects / "info/alternates", "../more\n")
+            write(repo / ".git/more/info/alternates", "../../../other/.git/objects\n")
+        elif by == "a link of objects":
+            objects.rename(repo / "gone")
+            objects.symlink_to(other / ".git/objects")
+        else:
+            (objects / "pack").rmdir()
+            (objects / "pack").symlink_to(other / ".git/objects/pack")
+        assert "SECRET" in self.read(repo, "show", commit)
+        assert "lies outside" in (self.judged(repo, repo) or "")
+
+    def test_an_alternate_within_is_fine_and_one_that_cannot_be_read_is_not(self, repo: Path) -> None:
+        alternates = repo / ".git/objects/info/alternates"
+        write(alternates, "../more\n")
+        assert self.judged(repo, repo) is None
+        write(alternates, '"/\\145tc"\n')
+        assert "cannot be understood" in (self.judged(repo, repo) or "")
+        write(alternates, "".join(f"../{number}\n" for number in range(50)))
+        assert "more alternates" in (self.judged(repo, repo) or "")
+
+    def test_a_working_tree_that_its_repository_outside_knows_is_fine(self, repo: Path, other: Path) -> None:
+        git(other, "worktree", "add", "-q", str(repo.parent / "tree"))
+        tree = repo.parent / "tree"
+        assert self.judged(tree, tree) is None
+        (repo / "sub").mkdir()
+        (repo / "sub/.git").write_text((tree / ".git").read_text())  # somebody else's
+        assert "lies outside" in (self.judged(repo / "sub", repo) or "")
+
+    def test_a_repository_around_the_project_is_asked_about(self, repo: Path) -> None:
+        """All of it could be read, and only a part of it is the agents' to read."""
+        (repo / "sub").mkdir()
+        assert "lies outside" in (self.judged(repo / "sub", repo / "sub") or "")
+        assert self.judged(repo / "sub", repo) is None
 
 
 class TestTheUsual:
@@ -182,6 +382,11 @@ class TestHooks:
             ("pre-commit", "git log", False),
             ("pre-push", "git push origin main", True),
             ("post-checkout", "git switch main", True),
+            ("post-checkout", "git restore x", True),
+            ("pre-auto-gc", "git fetch origin", True),
+            ("pre-auto-gc", "git log", True),  # which fetches what a partial clone lacks
+            ("update", "git push origin main", False),
+            ("pre-receive", "git archive HEAD", True),
             ("post-merge", "git pull", True),
             ("anything", "git unknown", True),
             ("post-index-change", "git add x", True),
@@ -198,13 +403,13 @@ class TestHooks:
         assert found(repo, "git commit -m x") is None
 
     def test_another_folder_of_hooks_is_looked_into(self, repo: Path) -> None:
-        configured(repo, "[core]\n\thooksPath = .husky\n")
+        configured(repo, f"[core]\n\thooksPath = {repo}/.husky\n")
         assert found(repo, "git commit -m x") is None
         self.hook(repo / ".husky", "pre-commit")
         assert found(repo, "git commit -m x") == "the hook pre-commit"
         assert found(repo, "git status") is None
 
-    @pytest.mark.parametrize("path", ["~/hooks", "%(prefix)/hooks", ""])
+    @pytest.mark.parametrize("path", ["~/hooks", "%(prefix)/hooks", "", ".husky", "./h", "h"])
     def test_unless_nobody_knows_where_it_is(self, repo: Path, path: str) -> None:
         configured(repo, f"[core]\n\thooksPath = {path}\n")
         assert found(repo) == "core.hookspath"

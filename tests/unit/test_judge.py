@@ -103,6 +103,17 @@ class TestWhatAPersonHasApproved:
         assert self.at_claim(home, stored) == "no rule covers this command"
         assert self.at_claim(home, replace(stored, approved_at=1.0)) is None
 
+    def test_not_what_a_rule_denies_since(self, home: Home, stored: Job) -> None:
+        it = replace(stored, approved_at=1.0)
+        denied = f"[[deny]]\nargv = ['tool', '...']\nprogram = '{it.program}'\nreason = 'no longer'\n"
+        assert judged(home, it, denied) == "no longer"
+        assert self.at_claim(home, it) == "a rule denies it since: no longer"
+        said = Judge(home, Settings()).why_not_approved(it) or ""
+        assert f"rules.toml line 1 denies job {it.id} (no longer)" in said
+        judged(home, it, denied.replace("'tool', '...'", "'tool', 'y'"))
+        assert self.at_claim(home, it) is None
+        assert Judge(home, Settings()).why_not_approved(it) is None
+
     def test_not_where_its_folder_leads_elsewhere_since(self, home: Home, stored: Job, tmp_path: Path) -> None:
         folder, other = tmp_path.resolve() / "folder", tmp_path.resolve() / "other"
         other.mkdir()
@@ -138,3 +149,18 @@ def test_what_the_repository_runs_counts(home: Home, stored: Job, bin_dir: Path,
     (project / ".git/config").write_text("[core]\n\tfsmonitor = evil\n")
     assert "core.fsmonitor" in (judged(home, it, pattern) or "")
     assert judged(home, it, pattern + "trust_repository = true\n") is None
+
+
+@pytest.mark.parametrize("secret", [".ssh/id", ".netrc", ".config/gcloud/key", ".claude.json", ".bash_history"])
+def test_where_the_home_is_the_project_its_secrets_are_closed(
+    home: Home, stored: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    user = tmp_path.resolve() / "user"
+    (user / "notes").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(user))
+    it = replace(stored, argv=("tool", secret), cwd=str(user), project=str(user))
+    pattern = f"[[allow]]\nargv = ['tool', '<relpath>']\nprogram = '{it.program}'\n"
+    assert judged(home, it, pattern) == "no rule covers this command"
+    assert judged(home, replace(it, argv=("tool", "notes")), pattern) is None
+    inside = replace(it, argv=("tool", "x"), cwd=str(user / ".ssh"))
+    assert "closed to agents" in (judged(home, inside, pattern) or "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queue_core.known_programs import NEVER_BY_WILDCARD
-from queue_core.policy import Decision, Reach, Request, Rule, decide, inside, too_open, why_not
+from queue_core.policy import Decision, Reach, Request, Rule, decide, inside, too_open, why_not, without_effect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -438,6 +438,18 @@ class TestWhatGoesWithIt:
     def test_variables_that_it_names_are_fine(self) -> None:
         assert judge(["make", "test"], self.RULE, env={"CI": "1"}).verdict == "allowed"
 
+    def test_a_value_that_a_rule_names_has_to_be_set(self) -> None:
+        """Or what a user has allowed with DRY_RUN=1 would run without."""
+        rule = Rule(argv=("make", "x"), env=("CI", "DRY_RUN=1"))
+        assert judge(["make", "x"], rule, env={"DRY_RUN": "1"}).verdict == "allowed"
+        decision = judge(["make", "x"], rule, env={"CI": "1"})
+        assert (decision.verdict, decision.reason) == ("ask", "the rule is for a run with DRY_RUN=1")
+
+    def test_not_more_arguments_than_can_be_looked_at_while_others_wait(self) -> None:
+        rule = Rule(argv=("cat", "..."))
+        assert judge(["cat", *["a"] * 200], rule).verdict == "allowed"
+        assert "more than 200 arguments" in judge(["cat", *["a"] * 201], rule).reason
+
     @pytest.mark.parametrize(("value", "verdict"), [("fast", "allowed"), ("slow", "ask"), ("", "ask")])
     def test_a_rule_may_name_the_one_value_that_a_variable_may_have(self, value: str, verdict: str) -> None:
         decision = judge(["make", "x"], Rule(argv=("make", "x"), env=("MODE=fast",)), env={"MODE": value})
@@ -490,3 +502,70 @@ class TestDenied:
 
     def test_only_the_users_word_opens_everything(self) -> None:
         assert judge(["bash", "-c", "x"], agents="allow").verdict == "allowed"
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        "word",
+        ["nohost.invalid:repo", "evil:repo", "me@evil:repo", "ext::x", "pkg@1.2", "a@b", ":x", "c:x", "@x"],
+    )
+    @pytest.mark.parametrize("program", ["git ls-remote", "git push", "npm view", "mytool"])
+    def test_a_word_is_never_an_address(self, program: str, word: str) -> None:
+        assert verdict(f"{program} {word}", f"{program} <word>") == "ask"
+
+    @pytest.mark.parametrize("word", ["origin", "v1.2", "a_b-c", "1,2", "50%", "c++"])
+    def test_a_harmless_word_still_is_one(self, word: str) -> None:
+        assert verdict(f"mytool {word}", "mytool <word>") == "allowed"
+
+    @pytest.mark.parametrize("word", ["origin", "evil:repo", "me@evil", "../x", "+x"])
+    def test_what_a_rule_that_denies_leaves_open_is_wide(self, word: str) -> None:
+        for place in ("<word>", "<relpath>"):
+            rule = Rule(argv=("git", "push", place), deny=True)
+            assert judge(["git", "push", word], rule, agents="allow").verdict == "denied"
+
+
+class TestSecretPlaces:
+    CLOSED = ("/project/.ssh", "/project/.netrc")
+
+    def decided(self, argv: list[str], **more: Any) -> Decision:
+        rules = (Rule(argv=(argv[0], "<relpath>")), Rule(argv=(argv[0], "...")))
+        fields: dict[str, Any] = {"cwd": ROOT, **more}
+        request = Request(caller="agent", argv=tuple(argv), program="/programs/" + argv[0], **fields)
+        return decide(request, rules, roots=(ROOT,), agents="ask", resolve=resolve, closed=self.CLOSED)
+
+    @pytest.mark.parametrize("path", [".ssh/id", ".ssh", "a/../.ssh/id", ".netrc", "."])
+    def test_they_are_closed_inside_a_root_and_so_is_what_holds_them(self, path: str) -> None:
+        assert self.decided(["cat", path]).verdict == "ask"
+
+    @pytest.mark.parametrize("path", ["notes", ".sshx", "-n"])
+    def test_what_lies_beside_them_is_not(self, path: str) -> None:
+        assert self.decided(["cat", path]).verdict == "allowed"
+
+    def test_nobody_works_in_one(self) -> None:
+        decision = self.decided(["ls", "x"], cwd="/project/.ssh")
+        assert (decision.verdict, "closed to agents" in decision.reason) == ("denied", True)
+
+    def test_nor_is_input_read_from_one(self) -> None:
+        assert self.decided(["cat", "x"], stdin=True, stdin_path="/project/.netrc").verdict == "ask"
+
+
+class TestProgramsWithASlash:
+    RULE = Rule(argv=("./scripts/import", "<int>"), cwd=ROOT)
+
+    def test_they_are_looked_up_in_the_rules_folder_and_hold_there_alone(self) -> None:
+        found: dict[str, Any] = {"program": "/project/scripts/import"}
+        assert judge(["./scripts/import", "3"], self.RULE, **found).verdict == "allowed"
+        below: dict[str, Any] = {"program": "/project/sub/scripts/import", "cwd": "/project/sub"}
+        assert judge(["./scripts/import", "3"], self.RULE, **below).verdict == "ask"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "never"),
+    [
+        *(("bash ...", True), ("git ...", True), ("git <word>", True), ("npm exec ...", True)),
+        *(("bash", False), ("git status ...", False), ("cat ...", False)),
+    ],
+)
+def test_a_rule_that_can_never_cover_anything_is_known(pattern: str, never: bool) -> None:
+    assert (without_effect(Rule(argv=tuple(pattern.split())), resolve) is not None) is never
+    assert without_effect(Rule(argv=tuple(pattern.split()), deny=True), resolve) is None

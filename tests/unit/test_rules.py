@@ -86,6 +86,11 @@ class TestLoading:
             ('[[allow]]\nargv = ["a"]\nprogram = 5', "program"),
             ('[[allow]]\nargv = ["a"]\nprogram = "make"', "program"),
             ('[[allow]]\nargv = ["a"]\nreason = 5', "reason"),
+            ("[allow]\nargv = ['a']", "line 1, column 1: write [[allow]] with two brackets"),
+            ("# x\n[deny]\nargv = ['a']", "line 2, column 1: write [[deny]] with two brackets"),
+            ("[[allow]]\nargv = ['./a']", "line 2, column 9: [[allow]] number 1: a program with a slash needs"),
+            ("[[deny]]\nargv = ['a/b']", "needs `program` or `cwd`"),
+            ('[[allow]]\nargv = ["a" "b"]', "; mend it there, or remove"),
         ],
     )
     def test_a_broken_file_says_where_and_gives_no_rule(self, file: Path, text: str, words: str) -> None:
@@ -174,7 +179,7 @@ class TestLoading:
     def test_nor_is_one_of_another_user(self, file: Path) -> None:
         path = write(file, GOOD)
         os.chown(path, 12345, -1)
-        with pytest.raises(SettingsError, match="other users"):
+        with pytest.raises(SettingsError, match=r"belongs to another user.*sudo chown"):
             rules.load(path)
 
     def test_one_without_an_end_is_not_read_to_it(self, file: Path) -> None:
@@ -226,6 +231,13 @@ class TestAppending:
         with pytest.raises(SettingsError):
             rules.append(path, Rule(argv=("ls",)))
         assert file.read_text() == "[[allow]"
+
+    def test_a_link_to_nothing_is_refused_and_nothing_is_made(self, file: Path, tmp_path: Path) -> None:
+        file.parent.mkdir()
+        file.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(UsageError, match="which is not there"):
+            rules.append(str(file), Rule(argv=("git",)))
+        assert not (tmp_path / "elsewhere").exists()
 
     def test_a_link_stays_one_and_what_it_leads_to_is_replaced(self, file: Path, tmp_path: Path) -> None:
         (tmp_path / "dotfiles").mkdir()
