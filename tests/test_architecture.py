@@ -17,8 +17,10 @@ PACKAGES = ("queue_core", "mcp_server")
 # Lowest first. A module belongs to the longest prefix that fits it, and may import its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "value", "shapes", "fastjson", "version", "health", "quotas", "secret_shapes"),
-    ("model", "jobs", "own_files", "toml_places", "backoff", "home", "backups", "programs", "known_programs")
-    + ("commandline", "environment", "git_config"),
+    (
+        *("model", "jobs", "own_files", "toml_places", "backoff", "home", "backups"),
+        *("programs", "known_programs", "commandline", "environment", "git_config"),
+    ),
     ("lifecycle", "policy", "recurrence", "settings", "setting_table", "escalation", "callers", "template", "logs"),
     ("rules", "repository", "store", "submission", "job_files", "views", "figures", "changes", "liveness", "spool"),
     ("judge", "sqlite", "postgres", "keeper", "pruning"),

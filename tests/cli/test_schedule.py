@@ -360,13 +360,20 @@ def test_a_name_is_echoed_without_what_could_act_on_a_terminal(cli: Cli):
 
 def test_a_key_that_somebody_elses_job_has_is_told(cli: Cli):
     cli.ok("schedule", "add", "backup", "--every", "1h", "--unique", "backup", "--", "true")
-    cli("add", "--unique", "backup", "--", "sh", "-c", "anything", **AGENT)
-    assert cli.states() == {1: "held"}
+    cli.add("--unique", "backup", "--delay", "1h", "--", "sh", "-c", "anything")
     make_due(cli, "backup")
     cli.work()
-    said = "job 1 (held) has its unique key `backup`"
+    said = "job 1 (scheduled) has its unique key `backup`"
     assert schedules(cli)[0]["trouble"] == said
     assert any(said in problem for problem in json.loads(cli("health", "--json").out)["problems"])
+
+
+def test_an_agents_job_that_waits_for_approval_does_not_keep_a_persons_schedule_from_its_key(cli: Cli):
+    cli.ok("schedule", "add", "backup", "--every", "1h", "--unique", "backup", "--", "true")
+    cli("add", "--unique", "backup", "--", "sh", "-c", "anything", **AGENT)
+    make_due(cli, "backup")
+    cli.work()
+    assert sorted(cli.states().values()) == ["cancelled", "succeeded"]
 
 
 LONG = "0,5,10,15,20,25,30,35,40,45,50,55 8-18 * JAN,FEB,MAR MON-FRI"
