@@ -1,7 +1,8 @@
 """What a repository's own configuration makes a version control program run: files that agents can write to.
 
 `git status` in a repository whose configuration sets core.fsmonitor runs that program; a hook, a filter, an alias
-do the same. Asked for every decision on an agent's job, so it costs a few reads and no process.
+do the same, and a pointer makes it read another repository. Asked for every decision on an agent's job, so it costs
+a few reads and no process.
 """
 
 from __future__ import annotations
@@ -87,8 +88,7 @@ def runs_programs(program: str, argv: Sequence[str], cwd: str, *, holds: Holds =
 
 def _shown(text: str) -> str:
     """As text that can be stored and shown: file names and keys may be anything."""
-    text = text.encode("utf-8", "replace").decode()
-    return "".join(character if character.isprintable() else "?" for character in text)[:300]
+    return "".join(one if one.isprintable() else "?" for one in text.encode("utf-8", "replace").decode())[:300]
 
 
 def _judge_git(argv: Sequence[str], cwd: str, holds: Holds) -> None:

@@ -167,11 +167,10 @@ def test_a_repository_that_lies_outside_the_project_is_held(cli: Cli) -> None:
     (cli.home / "rules.toml").chmod(0o600)
     other = cli.home.parent / "other"
     repository(other)
-    agent = {"CLAUDECODE": "1"}
     write(cli.project / "sub/.git", f"gitdir: {other}/.git\n")
-    held = cli.ok("add", "--json", "--cwd", str(cli.project / "sub"), "--", "git", "log", **agent).json
+    held = cli.ok("add", "--json", "--cwd", str(cli.project / "sub"), "--", "git", "log", CLAUDECODE="1").json
     assert held["state"] == "held"
     assert "the repository lies outside" in cli.ok("status", str(held["id"])).out
     repository(cli.project)
     git(cli.project, "status")
-    assert cli.ok("add", "--json", "--", "git", "log", **agent).json["state"] == "available"
+    assert cli.ok("add", "--json", "--", "git", "log", CLAUDECODE="1").json["state"] == "available"
