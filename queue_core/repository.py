@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Holds = Callable[[str], bool]  # whether a real path lies where agents may work
 
-MOST_BYTES = 256 * 1024  # of a configuration file
-MOST_INDEX = 64 * 1024 * 1024
+MOST_BYTES = 64 * 1024  # of a configuration file: this is looked at while the store waits
+MOST_INDEX, MOST_CHANCE = 64 * 1024 * 1024, 1000  # bytes of all indexes; marks in them that stand there by chance
 GITS = frozenset(["git", "gh", "glab", "hub", "tig", "git-lfs"])  # programs that are git, or run it
 MERCURIALS = frozenset(["hg", "chg"])
 MOST_STORES = 20  # of objects, each of which may lead to more
@@ -276,16 +276,16 @@ def _look_for_legacy_remotes(common: str) -> None:
 
 def _look_for_submodules(git_dir: str) -> None:
     """Repositories in the repository: git goes into them, and each has a configuration of its own."""
-    for name in sorted(os.listdir(git_dir)):
-        if name != "index" and not name.startswith("sharedindex."):
-            continue
-        content = _content(f"{git_dir}/{name}", MOST_INDEX) or b""
+    left = MOST_INDEX
+    for name in sorted(name for name in os.listdir(git_dir) if name == "index" or name.startswith("sharedindex.")):
+        content = _content(f"{git_dir}/{name}", left) or b""
+        left -= len(content)
         aligned = content[4:8] in (b"\0\0\0\x02", b"\0\0\0\x03")  # entries begin at multiples of 8 behind byte 12
-        at = content.find(_SUBMODULE, 12)
+        at, by_chance = content.find(_SUBMODULE, 12), 0
         while at >= 0:
-            if not aligned or at % 8 == 4:
+            if not aligned or at % 8 == 4 or by_chance > MOST_CHANCE:
                 raise _Suspicion("submodules, which have settings of their own")
-            at = content.find(_SUBMODULE, at + 1)
+            at, by_chance = content.find(_SUBMODULE, at + 1), by_chance + 1
 
 
 def _addresses(subcommand: str, words: list[str]) -> list[str]:

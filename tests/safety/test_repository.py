@@ -500,3 +500,24 @@ class TestMercurial:
 
     def test_options_that_lead_it_elsewhere_are_asked_about(self, tmp_path: Path) -> None:
         assert runs_programs("/usr/bin/hg", ["hg", "--config", "a.b=c", "status"], str(tmp_path))
+
+
+class TestHowMuchIsLookedAt:
+    """It is looked at while the store waits: what takes long is asked about instead."""
+
+    def test_marks_of_submodules_that_stand_there_by_chance(self, repo: Path) -> None:
+        index = repo / ".git/index"
+        index.write_bytes(b"DIRC\x00\x00\x00\x02" + b"\x00\x00\xe0\x00    " * 900)
+        assert found(repo) is None
+        index.write_bytes(b"DIRC\x00\x00\x00\x02" + b"\x00\x00\xe0\x00    " * 1100)
+        assert "submodules" in (found(repo) or "")
+
+    def test_indexes_beyond_all_measure(self, repo: Path) -> None:
+        for name in ("sharedindex.a", "sharedindex.b"):
+            (repo / ".git" / name).touch()
+            os.truncate(repo / ".git" / name, 40 * 1024 * 1024)
+        assert "no file of a usual size" in (found(repo) or "")
+
+    def test_a_configuration_beyond_all_measure(self, repo: Path) -> None:
+        configured(repo, "# nothing\n" * 7000)
+        assert "no file of a usual size" in (found(repo) or "")
