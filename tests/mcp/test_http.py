@@ -111,8 +111,16 @@ HOSTS = [
 
 @pytest.mark.parametrize("path", ["/mcp", "/healthz"])
 @pytest.mark.parametrize("host", HOSTS)
-def test_cve_2025_66414_and_66416_a_name_that_was_pointed_here_is_refused(served: Served, host: str, path: str) -> None:
+def test_cve_2025_66414_a_name_that_was_pointed_here_is_refused(served: Served, host: str, path: str) -> None:
     assert served.ask("POST", path, f"Host: {host}", KNOWN, ACCEPT, JSON, body=INITIALIZE).status == 421
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_cve_2025_66416_nor_does_such_a_name_reach_a_session_that_is_open(served: Served, method: str) -> None:
+    opened = served.ask("POST", "/mcp", HOST, KNOWN, ACCEPT, JSON, body=INITIALIZE)
+    session = f"mcp-session-id: {opened.headers['mcp-session-id']}"
+    reply = served.ask(method, "/mcp", "Host: evil.com:{port}", "Origin: http://evil.com", KNOWN, ACCEPT, session)
+    assert (opened.status, reply.status) == (200, 421)
 
 
 ORIGINS = [
