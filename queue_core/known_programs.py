@@ -184,6 +184,7 @@ _TO_A_SECOND = frozenset(["uniq", "xxd"])  # their second operand is a file that
 
 # Words in an option's name that say that it runs, loads, reads its orders from, or writes something.
 _TELLING = """
+    spawn fork expr macro subst shim ctor visitor action rsh ssh pastebin html
     exec command cmd output outfile outdir out- config conf plugin script shell hook preload require import load eval
     editor pager browser wrapper program filter init rcfile settings proxy upload receive interpreter compiler
     linker module askpass helper template path dir file root delete remove prune format parser report runner run-
@@ -295,3 +296,35 @@ def only_reads(names: Iterable[str], argv: Sequence[str]) -> bool:
     if not {"gh", "glab"} & set(names):
         return False
     return argv[1:2] in (["version"], ["--version"]) or (len(argv) > 2 and argv[2] in _READING_BELOW)
+
+
+_READ_INPUT = frozenset(
+    [
+        "cat",
+        "head",
+        "tail",
+        "wc",
+        "cut",
+        "tr",
+        "tac",
+        "nl",
+        "sort",
+        "uniq",
+        "md5sum",
+        "sha1sum",
+        "sha256sum",
+        "sha512sum",
+        "jq",
+        "od",
+    ]
+)
+
+
+def reads_its_folder(names: Iterable[str], argv: Sequence[str]) -> bool:
+    """Whether a program may look through the folder that it runs in, since no operand names another."""
+    operands = [word for word in argv[1:] if not word.startswith("-")]
+    known = set(names)
+    if known & {"grep", "egrep", "fgrep"}:
+        options = [word for word in argv[1:] if word.startswith("-")]
+        return len(operands) < 2 and any("r" in option.lower() for option in options)
+    return not operands and not known & _READ_INPUT

@@ -15,6 +15,7 @@ from queue_core.known_programs import (
     RUNNING_SUBCOMMANDS,
     VERSION_CONTROL,
     harmless_option,
+    reads_its_folder,
     running_below,
     telling_operand,
     telling_option,
@@ -246,6 +247,8 @@ def _open_argument(rule: Rule, request: Request, reach: Reach) -> str | None:
             return f"{_shown(value)} may lead outside the folders agents work in, so a rule spells it out"
         if names & VERSION_CONTROL and _is_address(value, rule.argv[1]):
             return f"{_shown(value)} may be an address or a forced reference, so a rule spells it out"
+    if reads_its_folder(names, request.argv) and _leads_outside(".", request.cwd, reach):
+        return f"without an operand it may read all of {request.cwd}, where secrets lie"
     return None
 
 

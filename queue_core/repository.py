@@ -23,7 +23,7 @@ MOST_BYTES = 64 * 1024  # of a configuration file: this is looked at while the s
 MOST_INDEX, MOST_CHANCE = 64 * 1024 * 1024, 1000  # bytes of all indexes; marks in them that stand there by chance
 GITS = frozenset(["git", "gh", "glab", "hub", "tig", "git-lfs"])  # programs that are git, or run it
 MERCURIALS = frozenset(["hg", "chg"])
-MOST_STORES = 20  # of objects, each of which may lead to more
+MOST_STORES, MOST_FOLDERS = 20, 2000  # of objects, each of which may lead to more
 _READING, _ANYTHING = "-", "*"  # for a subcommand: what another program has git do
 _SUBMODULE = b"\x00\x00\xe0\x00"  # the mode of an entry of the index that is another repository
 _HARMLESS_GLOBALS = frozenset(
@@ -100,11 +100,9 @@ def _judge_git(argv: Sequence[str], cwd: str, holds: Holds) -> None:
         git_dir, common, work_tree = found
         places += [git_dir, common, work_tree or cwd]  # git goes there before it looks for an address
         _look_outside(git_dir, common, work_tree, holds)
-        entries = _git_settings(common + "/config")
-        for folder in _hooks_folders(entries, common) + _hooks_folders(
-            _git_settings(git_dir + "/config.worktree"), common
-        ):
-            _look_at_hooks(folder, _hooks_of(subcommand, entries))
+        entries, apart = _git_settings(common + "/config"), _git_settings(git_dir + "/config.worktree")
+        for folder in _hooks_folders(entries, common) + _hooks_folders(apart, common):
+            _look_at_hooks(folder, _hooks_of(subcommand, entries + apart))
         _look_for_legacy_remotes(common)
         if subcommand == "rebase" and os.path.exists(git_dir + "/rebase-merge"):
             raise _Suspicion("a rebase under way, whose steps may run anything")
@@ -314,7 +312,7 @@ def _look_outside(git_dir: str, common: str, work_tree: str | None, holds: Holds
     """What git reads has to lie where agents may work; or the user's own git made this working tree of a repository."""
     shared = os.path.realpath(common)
     own = _is_own_tree(git_dir, common, work_tree)
-    for path in (git_dir, common, *_links(git_dir), *_links(common), *_stores(common)):
+    for path in (git_dir, common, *_links(git_dir, deep=True), *_links(common, deep=True), *_stores(common)):
         real = os.path.realpath(path)
         if not holds(real) and not (own and (real == shared or real.startswith(shared + "/"))):
             raise _Suspicion(f"the repository lies outside: {path}")
@@ -351,13 +349,15 @@ def _stores(common: str) -> Iterator[str]:
                 waiting.append(os.path.join(store, line))
 
 
-def _links(folder: str) -> list[str]:
-    """What in a folder is but a link: each may lead anywhere. Hooks are looked at wherever they lie."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.path for entry in entries if entry.is_symlink() and entry.name != "hooks"]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _links(top: str, *, deep: bool = False) -> Iterator[str]:
+    """What in a folder is but a link: each may lead anywhere. Hooks are looked at wherever they lie, objects apart."""
+    for looked_at, (folder, folders, files) in enumerate(os.walk(top)):
+        if looked_at > MOST_FOLDERS:
+            raise _Suspicion(f"{top} has more folders than are looked at")
+        yield from (
+            path for name in (*folders, *files) if os.path.islink(path := f"{folder}/{name}") and name != "hooks"
+        )
+        folders[:] = [name for name in folders if deep and name not in ("hooks", "objects")]
 
 
 # mercurial

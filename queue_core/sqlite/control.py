@@ -110,7 +110,7 @@ def replay(
             )
         moved[job_id] = state if live is not None else _replay_one(tx, job_id, held.get(job_id), now)
         if live is None:
-            audit.note(tx, "replayed", by, now, job=job_id, about=held.get(job_id))
+            audit.note(tx, "replayed", by, now, job=job_id)
             if by.caller == "agent":
                 tx.execute("UPDATE jobs SET approved_at = NULL WHERE id = ?", (job_id,))
     return list(moved.items())

@@ -270,6 +270,13 @@ def test_what_a_rule_says_besides_the_command_is_noted_and_so_is_who_tried_in_va
     }
 
 
+def test_a_replay_that_is_held_tells_the_command_and_not_the_reason(cli: Cli):
+    job = cli.dead()
+    cli.ok("dead", "retry", str(job), **SHELL)
+    (replayed,) = deeds(cli, "--what", "replayed")
+    assert (replayed["caller"], replayed["argv"][0]) == ("agent", "sh")
+
+
 def test_what_is_refused_at_once_is_noted_as_well(cli: Cli):
     refused = cli("add", "--cwd", "/", "--", "true", **SHELL)
     assert refused.code == 1

@@ -521,3 +521,25 @@ class TestHowMuchIsLookedAt:
     def test_a_configuration_beyond_all_measure(self, repo: Path) -> None:
         configured(repo, "# nothing\n" * 7000)
         assert "no file of a usual size" in (found(repo) or "")
+
+
+def test_a_remote_of_the_repository_itself_counts_wherever_it_is_named(repo: Path) -> None:
+    configured(repo, "[extensions]\n\tworktreeConfig = true\n[push]\n\tdefault = upstream\n")
+    (repo / ".git/config.worktree").write_text('[branch "main"]\n\tremote = .\n\tmerge = refs/heads/other\n')
+    write(repo / ".git/hooks/update", "#!/bin/sh\n", 0o755)
+    assert found(repo, "git push") == "the hook update"
+
+
+@pytest.mark.parametrize("place", ["logs/HEAD", "refs/heads/other", "info/exclude", "logs/refs"])
+def test_links_deep_in_it_that_lead_outside(repo: Path, place: str) -> None:
+    """git commit writes a line of the agent's into what logs/HEAD leads to."""
+    (repo.parent / "outside").write_text("")
+    path = repo / ".git" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        path.rename(repo / ".git/moved")
+    path.unlink(missing_ok=True)
+    path.symlink_to(repo.parent / "outside")
+    argv = ["git", "commit", "-m", "x"]
+    said = runs_programs("/usr/bin/git", argv, str(repo), holds=lambda real: real.startswith(str(repo)))
+    assert "lies outside" in (said or "")

@@ -537,6 +537,12 @@ class TestSecretPlaces:
     def test_they_are_closed_inside_a_root_and_so_is_what_holds_them(self, path: str) -> None:
         assert self.decided(["cat", path]).verdict == "ask"
 
+    @pytest.mark.parametrize(
+        "argv", [["grep", "-r", "K"], ["grep", "-rn", "K"], ["grep", "--recursive", "K"], ["ls", "-a"], ["ls"]]
+    )
+    def test_nor_where_no_operand_names_another_folder(self, argv: list[str]) -> None:
+        assert self.decided(argv).verdict == "ask"
+
     @pytest.mark.parametrize("path", ["notes", ".sshx", "-n"])
     def test_what_lies_beside_them_is_not(self, path: str) -> None:
         assert self.decided(["cat", path]).verdict == "allowed"
