@@ -298,33 +298,13 @@ def only_reads(names: Iterable[str], argv: Sequence[str]) -> bool:
     return argv[1:2] in (["version"], ["--version"]) or (len(argv) > 2 and argv[2] in _READING_BELOW)
 
 
-_READ_INPUT = frozenset(
-    [
-        "cat",
-        "head",
-        "tail",
-        "wc",
-        "cut",
-        "tr",
-        "tac",
-        "nl",
-        "sort",
-        "uniq",
-        "md5sum",
-        "sha1sum",
-        "sha256sum",
-        "sha512sum",
-        "jq",
-        "od",
-    ]
-)
-
-
 def reads_its_folder(names: Iterable[str], argv: Sequence[str]) -> bool:
-    """Whether a program may look through the folder that it runs in, since no operand names another."""
+    """Whether a program looks through the folder that it runs in, and all below, since no operand names another."""
     operands = [word for word in argv[1:] if not word.startswith("-")]
+    options = [word for word in argv[1:] if word.startswith("-")]
     known = set(names)
     if known & {"grep", "egrep", "fgrep"}:
-        options = [word for word in argv[1:] if word.startswith("-")]
         return len(operands) < 2 and any("r" in option.lower() for option in options)
-    return not operands and not known & _READ_INPUT
+    if "ls" in known:
+        return not operands and any("R" in option or "recursive" in option for option in options)
+    return "du" in known and not operands

@@ -538,7 +538,7 @@ class TestSecretPlaces:
         assert self.decided(["cat", path]).verdict == "ask"
 
     @pytest.mark.parametrize(
-        "argv", [["grep", "-r", "K"], ["grep", "-rn", "K"], ["grep", "--recursive", "K"], ["ls", "-a"], ["ls"]]
+        "argv", [["grep", "-r", "K"], ["grep", "-rn", "K"], ["grep", "--recursive", "K"], ["ls", "-aR"], ["du"]]
     )
     def test_nor_where_no_operand_names_another_folder(self, argv: list[str]) -> None:
         assert self.decided(argv).verdict == "ask"
