@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from queue_core.errors import NotAllowed, QueueError, UnknownJob
 from queue_core.value import replace
 
@@ -100,7 +102,7 @@ class Look:
         if by.caller != "person":
             raise NotAllowed("only a person may see what is asked for in full; ask the user to do it")
         it = self.job(job_id)
-        return views.request(it, self.store.input(job_id))
+        return views.request(replace(it, cwd=os.path.realpath(it.cwd)), self.store.input(job_id))
 
     def output(self, job_id: int, *, attempt: int | None = None) -> OutputFile:
         """What an attempt wrote: the latest (also of a running one), or the `attempt`-th, 1 being the first."""

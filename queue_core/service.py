@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from queue_core.handlers import Function, Handler, P, T
     from queue_core.home import Home
+    from queue_core.jobs import Job
     from queue_core.model import Admission, JobState, NewJob, Origin, Receipt
     from queue_core.policy import Rule
     from queue_core.recovery import Found
@@ -255,15 +256,17 @@ class Queue(Look):
         """Let held jobs run: a person's alone."""
         by = by or self.origin()
         self.persons_alone(by, "approve jobs", ids)
-        self._refuse_denied(ids)
-        return self._changed(self.store.approve(ids, by=by, now=self.clock()))
+        jobs = [self.job(job_id) for job_id in ids]
+        self._refuse_denied(jobs)
+        folders = {it.id: os.path.realpath(it.cwd) for it in jobs}  # as a person is shown them
+        return self._changed(self.store.approve(ids, by=by, now=self.clock(), folders=folders))
 
-    def _refuse_denied(self, ids: Sequence[int]) -> None:
+    def _refuse_denied(self, jobs: Iterable[Job]) -> None:
         """Denied if a rule names one of the held jobs: it would be held again as soon as it is to run."""
         from queue_core.judge import Judge
 
         judge = Judge(self.home, self.settings)
-        for it in map(self.job, ids):
+        for it in jobs:
             if it.state == "held" and (reason := judge.why_not_approved(it)):
                 raise Denied(reason)
 

@@ -1,5 +1,7 @@
 """Who asks follows from the environment, and decides what may be done."""
 
+import os
+
 import pytest
 
 from tests.cli.conftest import AGENT, Cli
@@ -88,3 +90,17 @@ def test_an_agents_replay_goes_through_the_rules_again(cli: Cli):
     assert cli.ok("dead", "retry", "1", **AGENT).lines == [["1", "held"]]
     cli.ok("cancel", "1")
     assert cli.ok("dead", "retry", "1").lines == [["1", "available"]]
+
+
+def test_a_job_whose_folder_leads_elsewhere_since_runs_where_the_person_was_shown(cli: Cli):
+    """Once approved it must not be held for ever because a link stands in the place of its folder."""
+    (cli.project / "before").mkdir()
+    (cli.project / "real").mkdir()
+    cli.add("--cwd", "before", "--", "sh", "-c", "pwd -P", **AGENT)
+    (cli.project / "before").rmdir()
+    (cli.project / "before").symlink_to("real")
+    real = os.path.realpath(cli.project / "real")
+    assert f"  folder      {real}\n" in cli.ok("approve", "--show", "1").out
+    cli.ok("approve", "1")
+    cli.work()
+    assert cli.ok("output", "1").out == f"{real}\n"
