@@ -12,9 +12,9 @@ import os
 import signal
 import socket
 import sqlite3
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import anyio
@@ -31,6 +31,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from mcp_server.address import HOST
 from mcp_server.guard import ENDPOINT, Guard, Limits
+from mcp_server.leaving import LEAVE_SIGNALS, leave, start_watchdog
 from mcp_server.logs import log_to_home_too
 from mcp_server.server import make_server
 from mcp_server.session import Session
@@ -40,7 +41,6 @@ from queue_core.home import locate
 
 log = logging.getLogger("runq.server")
 
-LEAVE_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 WATCHDOG_SECONDS: Final = 0.9
 """After this the process ends, whatever still runs: every durable fact is on the disk before it is told."""
 HEALTH_SECONDS: Final = 2.0
@@ -56,11 +56,10 @@ NOWHERE: Final = (
 def run_http(listener: socket.socket, secret: str, kept_in: str) -> NoReturn:
     """Serve until a signal, then end the process: 0, or 1 if serving crashed.
 
-    `secret` is what clients have to show, `kept_in` the file to get it from. Ends by `os._exit`, because a normal
-    exit joins worker threads, and one may sit in a long tool call.
+    `secret` is what clients have to show, `kept_in` the file to get it from.
     """
     session = Session(on_open=log_to_home_too, asks=False)
-    server = HttpServer(session, listener, secret, on_leaving=_start_watchdog)
+    server = HttpServer(session, listener, secret, on_leaving=partial(start_watchdog, WATCHDOG_SECONDS))
     url = f"http://{HOST}:{server.port}{ENDPOINT}"
     if _is_nowhere(session):
         _tell(f"runq-mcp: {NOWHERE}\n")
@@ -68,8 +67,8 @@ def run_http(listener: socket.socket, secret: str, kept_in: str) -> NoReturn:
         anyio.run(server.serve, lambda: _tell(f"runq-mcp: serving {url}; the token is in {kept_in}\n"))
     except BaseException:
         log.exception("serving over HTTP crashed")
-        _leave(1)
-    _leave(0)
+        leave(1)
+    leave(0)
 
 
 def _is_nowhere(session: Session) -> bool:
@@ -262,15 +261,3 @@ def _tell(line: str) -> None:
         os.write(2, line.encode("utf-8", "backslashreplace"))
     except OSError:  # started without a stderr
         pass
-
-
-def _start_watchdog() -> None:
-    # A thread, so that a blocked event loop is no excuse.
-    timer = threading.Timer(WATCHDOG_SECONDS, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
-
-
-def _leave(status: int) -> NoReturn:
-    logging.shutdown()
-    os._exit(status)

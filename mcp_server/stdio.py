@@ -13,9 +13,9 @@ import logging
 import os
 import select
 import signal
-import threading
 from collections.abc import Callable, Generator
 from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
@@ -49,12 +49,12 @@ from mcp_types import (
 )
 
 from mcp_server import frames
+from mcp_server.leaving import LEAVE_SIGNALS, leave, start_watchdog
 
 __all__ = ["run_stdio", "serve_stdio"]
 
 logger = logging.getLogger(__name__)
 
-LEAVE_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PARENT_POLL_SECONDS: Final = 1.0
 LAST_ANSWERS_SECONDS: Final = 0.1
 """How long requests that came in before the end of file may still be answered (`printf ... | runq-mcp`)."""
@@ -67,22 +67,19 @@ MOST_REFUSALS: Final = 10_000
 
 
 def run_stdio(server: MCPServer[Any], *, changes: SubscriptionBus | None = None) -> NoReturn:
-    """Serve until the client is gone, then end the process: 0, or 1 if serving crashed.
-
-    Ends by `os._exit`, because a normal exit joins worker threads, and one may sit in a long tool call.
-    """
+    """Serve until the client is gone, then end the process: 0, or 1 if serving crashed."""
 
     async def serve_and_leave() -> None:
-        await serve_stdio(server, changes=changes, on_leaving=_start_watchdog)
-        _leave(0)
+        await serve_stdio(server, changes=changes, on_leaving=partial(start_watchdog, WATCHDOG_SECONDS))
+        leave(0)
 
     try:
         anyio.run(serve_and_leave)
     except KeyboardInterrupt:
-        _leave(0)
+        leave(0)
     except BaseException:
         logger.exception("serving over stdio crashed")
-    _leave(1)
+    leave(1)
 
 
 async def serve_stdio(
@@ -346,15 +343,3 @@ def _wire() -> Generator[tuple[int, int]]:
         for private, public in ((stdin, 0), (stdout, 1)):
             os.dup2(private, public)
             os.close(private)
-
-
-def _start_watchdog() -> None:
-    # A thread, so that a blocked event loop is no excuse; without flushing logs, which may be what blocks.
-    timer = threading.Timer(WATCHDOG_SECONDS, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
-
-
-def _leave(status: int) -> NoReturn:
-    logging.shutdown()
-    os._exit(status)

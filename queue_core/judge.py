@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
-from queue_core import policy, repository, rules
+from queue_core import policy, rules
 from queue_core.policy import Decision, Reach, Request
+from queue_core.repository.inspection import runs_programs
 from queue_core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from queue_core.home import Home
     from queue_core.jobs import Job
     from queue_core.model import Admission, Step
@@ -48,15 +51,7 @@ class Judge:
         Those of the settings' rules are judged when they are to run, or approved together with the job.
         """
         job, request = admission.job, _request_of(admission)
-        project = admission.origin.project
-        decision = self._decide(request, project)
-        for step in admission.on_dead if job.on_dead else ():
-            if decision.verdict != "allowed":
-                break
-            program = os.path.realpath(step.executable)
-            handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
-            decision = _of_step(step, self._decide(handed_over, project))
-        return decision
+        return self._decide_chain(request, admission.on_dead if job.on_dead else (), admission.origin.project)
 
     def at_claim(self, it: Job) -> str | None:
         """Why an agent's job may not run now, or None.
@@ -82,7 +77,7 @@ class Judge:
 
     def _denying(self, it: Job) -> Rule | None:
         """The rule that denies a stored job; what may take over from it is judged when that is to run."""
-        reach = Reach(roots=tuple(self._within(it.project)), closed=self._closed)
+        reach = self._reach(it.project)
         return policy.denying(_request_of_stored(it), self._rules, reach, rules.resolve)
 
     def job(self, it: Job, *, project: str | None = None) -> str | None:
@@ -96,25 +91,19 @@ class Judge:
             return None if self._agents == "allow" else "no rule covers handlers"
         if os.path.realpath(it.executable) != it.program:
             return f"{it.executable} is no longer {it.program}"
-        request = _request_of_stored(it)
-        decision = self._decide(request, project or it.project)
-        for step in it.on_dead if it.caller != "agent" else ():  # an agent's are judged when they are to run
-            if decision.verdict != "allowed":
-                break
-            program = os.path.realpath(step.executable)
-            handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
-            decision = _of_step(step, self._decide(handed_over, project or it.project))
+        steps = it.on_dead if it.caller != "agent" else ()  # an agent's are judged when they are to run
+        decision = self._decide_chain(_request_of_stored(it), steps, project or it.project)
         return None if decision.verdict == "allowed" else decision.reason
 
     def why_not(self, rule: Rule, admission: Admission) -> str | None:
         """Why one rule does not cover a new job, in words; None if it does."""
-        reach = Reach(roots=tuple(self._within(admission.origin.project)), closed=self._closed)
+        reach = self._reach(admission.origin.project)
         request = _with_repository(_request_of(admission), reach)
         return policy.why_not(rule, request, reach, rules.resolve) or policy.not_covered(rule, request, reach)
 
     def repository_runs(self, admission: Admission) -> str | None:
         """What the repository around a new job's folder may run besides it, or None."""
-        reach = Reach(roots=tuple(self._within(admission.origin.project)), closed=self._closed)
+        reach = self._reach(admission.origin.project)
         return _with_repository(_request_of(admission), reach).repository_runs
 
     @property
@@ -126,12 +115,24 @@ class Judge:
             self._shut = tuple(dict.fromkeys(map(os.path.realpath, folders)))
         return self._shut
 
-    def _within(self, project: str | None) -> list[str]:
-        """The real paths of the folders that an agent of this project may work in."""
-        return [os.path.realpath(os.path.expanduser(root)) for root in (*self._roots, *([project] if project else []))]
+    def _reach(self, project: str | None) -> Reach:
+        """How far an agent of this project may reach: real paths, so that no link leads out of them."""
+        roots = (*self._roots, *([project] if project else []))
+        return Reach(roots=tuple(os.path.realpath(os.path.expanduser(root)) for root in roots), closed=self._closed)
+
+    def _decide_chain(self, request: Request, steps: Sequence[Step], project: str | None) -> Decision:
+        """What becomes of a command together with what may take over from it: the first that is not allowed."""
+        decision = self._decide(request, project)
+        for step in steps:
+            if decision.verdict != "allowed":
+                break
+            program = os.path.realpath(step.executable)
+            handed_over = replace(request, argv=step.argv, program=program, stdin=False, stdin_path=None)
+            decision = _of_step(step, self._decide(handed_over, project))
+        return decision
 
     def _decide(self, request: Request, project: str | None) -> Decision:
-        reach = Reach(roots=tuple(self._within(project)), closed=self._closed)
+        reach = self._reach(project)
         decision = policy.decide(
             _with_repository(request, reach),
             self._rules,
@@ -174,7 +175,7 @@ def _request_of_stored(it: Job) -> Request:
 
 def _with_repository(request: Request, reach: Reach) -> Request:
     """With what the repository around its folder would run."""
-    runs = repository.runs_programs(request.program, request.argv, request.cwd, holds=reach.holds)
+    runs = runs_programs(request.program, request.argv, request.cwd, holds=reach.holds)
     return request if runs is None else replace(request, repository_runs=runs)
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 FIXED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 5.0  # seconds that a writer waits for another one
-_FLAGS = ("stdin", "options", "trust_repository")
-_KEYS = {"argv", "program", "cwd", "reason", "env", *_FLAGS}
+FLAGS = ("stdin", "options", "trust_repository")
+_KEYS = {"argv", "program", "cwd", "reason", "env", *FLAGS}
 
 
 class Written(Frozen):
@@ -143,7 +143,7 @@ def _rule(entry: Any, deny: bool, where: Where) -> Rule:
         deny=deny,
         reason=entry.get("reason"),
         env=tuple(entry.get("env", ())),
-        **{flag: entry.get(flag, False) for flag in _FLAGS},
+        **{flag: entry.get(flag, False) for flag in FLAGS},
     )
 
 
@@ -151,7 +151,7 @@ def _check_rest(entry: dict[str, Any], where: Where) -> None:
     """What goes with a pattern: a value of another kind must not widen the rule unnoticed."""
     if not is_texts(entry.get("env", [])):
         raise SettingsError(f'{where("env", 1)}: env is a list of texts such as ["CI", "MODE=fast"]')
-    for key in _FLAGS:
+    for key in FLAGS:
         if not isinstance(entry.get(key, False), bool):
             raise SettingsError(f"{where(key, 1)}: {key} is true or false")
     if not isinstance(entry.get("reason", ""), str):
@@ -207,7 +207,7 @@ def in_words(rule: Rule) -> str:
     more = [f"program {rule.program}"] if rule.program else []
     more += [f"in {rule.cwd}"] if rule.cwd else []
     more += [f"with {one}" for one in rule.env]
-    more += [key for key in ("stdin", "options", "trust_repository") if getattr(rule, key)]
+    more += [key for key in FLAGS if getattr(rule, key)]
     return f"{join(rule.argv)} ({', '.join(more)})" if more else join(rule.argv)
 
 
@@ -300,7 +300,7 @@ def _to_toml(rule: Rule) -> str:
         lines.append(f"reason = {_toml_text(rule.reason)}")
     if rule.env:
         lines.append(f"env = {_toml_list(rule.env)}")
-    for key in _FLAGS:
+    for key in FLAGS:
         if getattr(rule, key):
             lines.append(f"{key} = true")
     return "\n".join(lines) + "\n"

@@ -128,7 +128,7 @@ class Schedules:
         next_at = following(row, now)
         if next_at is None:
             raise UsageError(f"the cron line `{row.cron}` never fires: no day is what all its fields ask for")
-        row = _with(row, next_at=next_at, job=dumps(spool.to_dict(self._prepared(name, job, origin, now))))
+        row = _with(row, next_at=next_at, job=dumps(spool.to_dict(self._prepared(name, job, origin))))
         most = MOST_OF_AGENTS if origin.caller == "agent" else None
         if not self._queue.store.add_schedule(row, by=origin, replacing=before, most=most):
             raise _changed_meanwhile([name])
@@ -145,9 +145,7 @@ class Schedules:
             _check_allowed(before, caller, "replace")
         return before
 
-    def _prepared(self, name: str, job: NewJob, origin: Origin, now: float) -> Admission:
-        from queue_core.admission import prepare
-
+    def _prepared(self, name: str, job: NewJob, origin: Origin) -> Admission:
         if job.at is not None or job.after or job.after_any or job.after_failure or job.ref:
             raise InvalidJob(
                 "what is queued again and again has no `at`, `after` or `ref`; `delay` and `locks` it may have"
@@ -157,15 +155,7 @@ class Schedules:
                 "there is no command to run; put it behind `--`: runq schedule add NAME --every 15m -- PROGRAM [ARG...]"
             )
         try:
-            (admission,) = prepare(
-                [_with(job, name=job.name or name)],
-                origin,
-                settings=self._queue.settings,
-                home=self._queue.home,
-                environ=self._queue.environ,
-                folder=os.getcwd(),
-                now=now,
-            )
+            (admission,) = self._queue.prepared([_with(job, name=job.name or name)], origin)
         except Denied as refused:
             raise Denied(f"{_what(job)} was not scheduled: {str(refused).rpartition(' was not queued: ')[2]}") from None
         if admission.held is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from queue_core.cli.context import on_terminal, opened, write_json, write_lines
+from queue_core.cli.context import on_terminal, opened, project_of, write_json, write_lines
 from queue_core.cli.options import JSON, Given, Option, Verb, job_id
 from queue_core.cli.text import columns, printable, quoted
 from queue_core.errors import UsageError
@@ -47,7 +45,6 @@ def run_audit(given: Given) -> int:
     limit: int = given.get("limit", 50)
     if not 0 < limit <= MOST:
         raise UsageError(f"--limit is a number from 1 to {MOST}, not {limit}")
-    project: str | None = given.get("project")
     with opened() as queue:
         deeds = queue.audit(
             DeedFilter(
@@ -55,7 +52,7 @@ def run_audit(given: Given) -> int:
                 what=given.get("what"),
                 caller=given.get("caller"),
                 session=given.get("session"),
-                project=os.path.abspath(os.path.expanduser(project)) if project is not None else None,
+                project=project_of(given),
                 since=_since(given.get("since"), queue.clock()),
                 limit=limit,
             )

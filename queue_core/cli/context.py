@@ -90,6 +90,12 @@ def at_most_one(given: Given, verb: str) -> str | None:
     return given.operands[0] if given.operands else None
 
 
+def project_of(given: Given) -> str | None:
+    """The folder that `--project` means, as jobs have it; None without the flag."""
+    project: str | None = given.get("project")
+    return os.path.abspath(os.path.expanduser(project)) if project is not None else None
+
+
 def known_queue(queue: Queue, name: str | None) -> None:
     """QueueError if a queue is named that there never was: what is shown of it would look like peace."""
     if name is None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from queue_core.cli.context import (
     at_most_one,
     mind_unknown_queue,
     on_terminal,
     opened,
+    project_of,
     write_json,
     write_lines,
 )
@@ -147,14 +146,13 @@ def _filter(given: Given) -> Filter:
     limit: int = given.get("limit", 50)
     if not 0 < limit <= MOST:
         raise UsageError(f"--limit is a number from 1 to {MOST}, not {limit}")
-    project: str | None = given.get("project")
     return Filter(
         states=tuple(given.get("state", ())),
         queue=given.get("queue"),
         program=given.get("program"),
         caller=given.get("caller"),
         session=given.get("session"),
-        project=os.path.abspath(os.path.expanduser(project)) if project is not None else None,
+        project=project_of(given),
         handler=given.get("handler"),
         schedule=given.get("schedule"),
         meta=dict(_note(text) for text in given.get("meta", ())),

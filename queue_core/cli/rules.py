@@ -64,9 +64,8 @@ def run_allow(given: Given) -> int:
     home = locate(os.environ)
     with opened() as queue:
         queue.persons_alone(queue.origin(), "change the rules")
-    _refuse_bare_words(given.operands)
-    wanted = [_rule(text, given) for text in given.operands]
-    with opened() as queue:
+        _refuse_bare_words(given.operands)
+        wanted = [_rule(text, given) for text in given.operands]
         for rule in wanted:
             queue.allow(rule)
     report(
@@ -166,7 +165,7 @@ def _extras(rule: Rule) -> str:
         [
             *([f"in {rule.cwd}"] if rule.cwd else []),
             *(f"env {name}" for name in rule.env),
-            *(name for name in ("stdin", "options", "trust_repository") if getattr(rule, name)),
+            *(name for name in rules.FLAGS if getattr(rule, name)),
             *([rule.reason] if rule.reason else []),
             *([f"no effect: {why}"] if (why := policy.without_effect(rule, rules.resolve)) else []),
         ]

@@ -283,3 +283,18 @@ def test_what_is_refused_at_once_is_noted_as_well(cli: Cli):
     (denied,) = deeds(cli, "--what", "denied")
     assert denied["caller"] == "agent"
     assert "outside the folders agents may work in" in denied["about"]
+
+
+def test_the_words_that_may_be_asked_for_are_those_that_the_database_takes():
+    from queue_core.cli.audit import DEEDS
+    from queue_core.sqlite.schema import third
+
+    (taken,) = re.findall(r"CHECK \(what IN \(([^)]*)\)\)", third.SQL)
+    assert tuple(re.findall(r"'(\w+)'", taken)) == DEEDS
+
+
+def test_a_schedule_that_is_denied_is_noted_like_a_job(cli: Cli):
+    refused = cli("schedule", "add", "often", "--every", "1h", "--cwd", "/", "--", "true", **SHELL)
+    assert (refused.code, refused.err.count("was not scheduled")) == (1, 1)
+    (denied,) = deeds(cli, "--what", "denied")
+    assert denied["caller"] == "agent"
