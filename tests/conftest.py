@@ -1,9 +1,12 @@
 """What every test runs under: one Hypothesis profile, bounded and the same on every run."""
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import claims
 
 settings.register_profile(
     "bounded",
@@ -19,9 +22,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew-snapshots", action="store_true", help="write tests/mcp/snapshots anew; review the diff")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Count a test for the claims that it is marked with, once; one that was skipped has tried nothing."""
+    report = yield
+    if (report.when == "call" and not report.skipped) or report.failed:
+        for marker in item.iter_markers("claim"):
+            claims.tried(marker.args[0], tests=1, broken=int(report.failed))
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _nobody_is_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests mean the same in a terminal, in an agent's shell and in a queued job."""
     for name in list(os.environ):
-        if name.startswith(("RUNQ_", "CLAUDE", "ANTHROPIC_", "GEMINI_CLI", "CURSOR_AGENT", "CODEX_")):
+        if name != "RUNQ_CLAIMS" and name.startswith(
+            ("RUNQ_", "CLAUDE", "ANTHROPIC_", "GEMINI_CLI", "CURSOR_AGENT", "CODEX_")
+        ):
             monkeypatch.delenv(name)
