@@ -1,14 +1,18 @@
 """What tests of every part share."""
 
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.01
+MEMORY = "/dev/shm"  # where there is one
 
 
 def wait_until(predicate: Callable[[], T], description: str, timeout: float = 10) -> T:
@@ -29,3 +33,15 @@ def remove(folder: Path) -> None:
         return not folder.exists()
 
     wait_until(gone, f"{folder} is gone")
+
+
+@contextmanager
+def short_folder() -> Generator[Path]:
+    """An empty folder, gone afterwards. Not tmp_path: the path of a keeper's socket has to be short, and in memory the
+    disk costs nothing.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="runq-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+    try:
+        yield folder
+    finally:
+        remove(folder)

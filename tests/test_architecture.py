@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "value", "shapes", "fastjson", "version", "health", "quotas", "secret_shapes"),
     (
         *("model", "jobs", "own_files", "toml_places", "backoff", "home", "backups"),
-        *("programs", "known_programs", "commandline", "environment", "git_config"),
+        *("programs", "known_programs", "commandline", "environment"),
     ),
     ("lifecycle", "policy", "recurrence", "settings", "setting_table", "escalation", "callers", "template", "logs"),
     ("rules", "repository", "store", "submission", "job_files", "views", "figures", "changes", "liveness", "spool"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -13,13 +10,12 @@ import pytest
 from queue_core.home import Home
 from queue_core.sqlite.store import SqliteStore
 from tests.conformance.builders import Bench
+from tests.helpers import short_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queue_core.store import Store
-
-IN_MEMORY = "/dev/shm"  # where there is one: what a disk costs is not what is tested here
 
 
 @pytest.fixture(params=["sqlite", "sqlite-group-commit"])
@@ -33,8 +29,7 @@ def open_store(engine: str) -> Iterator[Callable[[], Store]]:
     with ExitStack() as open_ones:
 
         def fresh() -> Store:
-            folder = tempfile.mkdtemp(prefix="runq-", dir=IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None)
-            open_ones.callback(shutil.rmtree, folder)
+            folder = str(open_ones.enter_context(short_folder()))
             store = SqliteStore(Home(data=folder, config=folder), group_commit=engine == "sqlite-group-commit")
             open_ones.callback(store.close)
             return store

@@ -1,13 +1,9 @@
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.helpers import remove
+from tests.helpers import short_folder
 from tests.mcp.places import Place
-
-IN_MEMORY = Path("/dev/shm")  # where there is one: what a disk costs is not what is tested here
 
 
 @pytest.fixture(scope="session")
@@ -16,13 +12,8 @@ def anyio_backend() -> str:
 
 
 def _places() -> Iterator[Place]:
-    # Not tmp_path: the path of a keeper's socket has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="runq-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
-    try:
-        with Place(folder) as place:
-            yield place
-    finally:
-        remove(folder)
+    with short_folder() as folder, Place(folder) as place:
+        yield place
 
 
 @pytest.fixture

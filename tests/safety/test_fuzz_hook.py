@@ -13,7 +13,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +22,7 @@ from queue_core.admission import MAX_STDIN
 from queue_core.callers import LONGEST_SESSION
 from queue_core.shapes import is_object
 from tests.cli.conftest import RUNQ, Cli
-from tests.helpers import remove
+from tests.helpers import short_folder
 from tests.safety.fuzzing import CANARY, ROUNDS, SEED, broken, dumped, nasty_value, rng, text
 
 if TYPE_CHECKING:
@@ -131,14 +130,12 @@ class Stored:
 
 @pytest.fixture
 def hooked() -> Iterator[Cli]:
-    # In memory where that is possible: what a disk costs is not what is tested here.
-    folder = Path(tempfile.mkdtemp(prefix="runq-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-    cli = Cli(folder)
-    (cli.home / "config.toml").write_text("capacity = 1000000\n")
-    (cli.project / "sub").mkdir()
-    cli.add("--", "true")
-    yield cli
-    remove(folder)
+    with short_folder() as folder:
+        cli = Cli(folder)
+        (cli.home / "config.toml").write_text("capacity = 1000000\n")
+        (cli.project / "sub").mkdir()
+        cli.add("--", "true")
+        yield cli
 
 
 @pytest.fixture

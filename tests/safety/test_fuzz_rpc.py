@@ -11,7 +11,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import Counter
 from contextlib import closing
@@ -22,7 +21,7 @@ import pytest
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 
 from queue_core.shapes import is_list, is_object
-from tests.helpers import remove, wait_until
+from tests.helpers import short_folder, wait_until
 from tests.mcp.places import Place
 from tests.safety.fuzzing import CANARY, HOSTILE, ROUNDS, SEED, TRACES, broken, dumped, nasty_value, rng, text
 
@@ -388,14 +387,10 @@ class Talk:
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    folder = Path(tempfile.mkdtemp(prefix="runq-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-    try:
-        with Place(folder) as place:
-            place.configure(capacity=100_000, grace=0.2, retries=0)
-            place.rules(RULES)
-            yield place
-    finally:
-        remove(folder)
+    with short_folder() as folder, Place(folder) as place:
+        place.configure(capacity=100_000, grace=0.2, retries=0)
+        place.rules(RULES)
+        yield place
 
 
 @pytest.mark.parametrize("era", ERAS)

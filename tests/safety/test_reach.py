@@ -4,10 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 
 from queue_core.jobs import DeedFilter, Filter
 from queue_core.model import NewJob, Origin
-from tests.helpers import remove, wait_until
+from tests.helpers import short_folder, wait_until
 from tests.mcp.places import PERSON, ROOT, Place
 
 MARK = "M4RK"  # in everything that belongs to others
@@ -87,15 +85,10 @@ class Others:
 
 @contextmanager
 def a_place(**settings: Any) -> Iterator[Place]:
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="runq-", dir=memory if memory.is_dir() else None))
-    try:
-        with Place(folder) as place:
-            place.configure(**settings)
-            place.start_worker()
-            yield place
-    finally:
-        remove(folder)
+    with short_folder() as folder, Place(folder) as place:
+        place.configure(**settings)
+        place.start_worker()
+        yield place
 
 
 @pytest.fixture(scope="module")

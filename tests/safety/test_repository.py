@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from queue_core import git_config
-from queue_core.repository import runs_programs
+from queue_core.repository import git_config
+from queue_core.repository.inspection import runs_programs
 from tests.safety.workshop import GIT, git, repository, write
 
 

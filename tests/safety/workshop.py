@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sqlite3
 import subprocess
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,10 @@ from typing import Any
 import anyio
 
 from queue_core.shapes import is_list, is_object
-from tests.helpers import remove
+from tests.helpers import short_folder
 from tests.mcp.places import Place, said
 from tests.safety.vectors import BENIGN, EXTRAS, HOSTILE, RULES
 
-IN_MEMORY = Path("/dev/shm")
 # Fakes even where there is the real one: slow ones, and those that would hurt the machine if they ever got through.
 ALWAYS_FAKE = """
     pytest npm black ruff gh docker rg cargo go pip mytool make date crontab at systemd-run ssh scp rsync curl wget npx
@@ -217,9 +215,5 @@ def repository(folder: Path, *added: str, config: str = "") -> None:
 
 @contextmanager
 def workshop() -> Generator[Workshop]:
-    folder = Path(tempfile.mkdtemp(prefix="runq-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
-    try:
-        with Workshop(folder) as shop:
-            yield shop
-    finally:
-        remove(folder)
+    with short_folder() as folder, Workshop(folder) as shop:
+        yield shop
