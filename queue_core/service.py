@@ -295,8 +295,9 @@ class Queue(Look):
         self.persons_alone(by, "change the rules")
         if rule in rules.load(self.home.rules_file):
             return False
-        rules.append(self.home.rules_file, rule)
+        # Noted first: where the trail cannot be written to, nothing is allowed that it would never know of.
         self.store.note("allowed", by=by, now=self.clock(), about=rules.in_words(rule))
+        rules.append(self.home.rules_file, rule)
         return True
 
     def replay(self, ids: Sequence[int], by: Origin | None = None) -> Moved:

@@ -1,14 +1,20 @@
 """`runq allow` and `runq rules`: what the user writes is what is meant, and it can be asked why."""
 
+import fcntl
 import os
 import shlex
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from queue_core import rules
+from queue_core.errors import StoreBusy
+from queue_core.model import Origin
+from queue_core.policy import Rule
+from queue_core.service import Queue
 from tests.cli.conftest import AGENT, Cli, on_terminal
 
 
@@ -321,3 +327,16 @@ def test_doctor_warns_of_what_gives_agents_more_than_meant(cli: Cli):
     for words in ("agents may work anywhere", "/no/such/folder is no folder", "secrets in output", "PYTHONPATH in"):
         assert words in said
     assert "RUNQ_AGENTS is set, and is ignored: agents is set in config.toml alone" in said
+
+
+def test_where_the_trail_cannot_take_it_nothing_is_allowed(cli: Cli):
+    """Otherwise the rule would be in force, and the audit trail would never hear of it: it is there the next time."""
+    cli.ok("status")
+    rule = Rule(argv=("git", "status"), program="/usr/bin/git")
+    with (cli.home / "runq.lock").open("a") as holder, closing(Queue.open(cli.env, patience=0.05)) as queue:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(StoreBusy):
+            queue.allow(rule, Origin(caller="person"))
+        assert not (cli.home / "rules.toml").exists()
+        fcntl.flock(holder, fcntl.LOCK_UN)
+        assert queue.allow(rule, Origin(caller="person"))
