@@ -40,19 +40,22 @@ def living_workers(home: Home) -> set[str]:
 
 
 def ask_to_leave(home: Home, worker: str, *, now: bool) -> None:
-    """Have a worker leave when it next looks: a file says it, since its pid may be that of somebody's program."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Have a worker leave when it next looks: a file says it, since its pid may be that of somebody's program.
+
+    What is asked is added to what was asked before, so that a second, stronger wish is never half of both.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(_request(home, worker), flags, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(b"stop" if now else b"finish")
 
 
 def asked_to_leave(home: Home, worker: str) -> Literal["finish", "stop"] | None:
-    """What somebody has asked this worker to do."""
+    """The most that somebody has asked this worker to do."""
     try:
         descriptor = os.open(_request(home, worker), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            return "stop" if file.read() == b"stop" else "finish"
+            return "stop" if b"stop" in file.read() else "finish"
     except FileNotFoundError:
         return None
 

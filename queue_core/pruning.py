@@ -51,7 +51,7 @@ def sweep(store: Store, home: Home, *, before: float) -> int:
 
 def _untouched(path: str, before: float) -> bool:
     try:
-        return os.stat(path).st_mtime < before
+        return os.lstat(path).st_mtime < before
     except OSError:
         return False
 
@@ -60,4 +60,7 @@ def remove_runs(home: Home, job_id: int) -> None:
     """Remove a job's files; what cannot be removed is left for the next time."""
     import shutil
 
-    shutil.rmtree(os.path.join(home.data, "runs", str(job_id)), ignore_errors=True)
+    path = os.path.join(home.data, "runs", str(job_id))
+    if os.path.islink(path):  # a command has put it there: what it leads to is not ours
+        os.unlink(path)
+    shutil.rmtree(path, ignore_errors=True)

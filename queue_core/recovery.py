@@ -55,7 +55,9 @@ def recover(
     certain: list[Settlement] = []
     for orphan in orphans(store, home):
         run_dir = home.run(orphan.job, orphan.claim)
-        what, record = verdict.look(run_dir, home.keeper(orphan.keeper)) if not orphan.handler else (verdict.LOST, None)
+        what, record = verdict.LOST, None
+        if not orphan.handler:
+            what, record = verdict.look(run_dir, home.keeper(orphan.keeper), orphan.token)
         if what in SETTLED_BY:
             secrets = None if keep_secrets else secrets_in(store, orphan.job)
             outcome = outcome_of(what, record, now, tail=tail_for(what, run_dir, secrets))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from queue_core.errors import KeeperError
-from queue_core.keeper import protocol, verdict
+from queue_core.keeper import protocol, records, verdict
 from queue_core.keeper.ending import end_orphan
 
 TYPE_CHECKING = False
@@ -55,6 +55,7 @@ def _hear(connection: sockets.socket, replies: int) -> None:
 
 def end_alone(queue: Queue, claim: protocol.Claim, keeper: str, token: str | None) -> None:
     """End a command that lives on without its keeper; nothing happens to any other. Blocks until it is over."""
-    what, record = verdict.look(queue.home.run(*claim), queue.home.keeper(keeper))
+    run_dir = queue.home.run(*claim)
+    what, record = verdict.look(run_dir, queue.home.keeper(keeper), token)
     if what == verdict.ALONE and record is not None and record.start is not None:
-        end_orphan(record.start, token, queue.settings.grace)
+        end_orphan(record.start, token, queue.settings.grace, lock=records.lock_of(run_dir))

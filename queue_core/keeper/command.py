@@ -12,6 +12,8 @@ from queue_core.keeper.ending import Ending, Tree
 from queue_core.keeper.output import Output
 from queue_core.keeper.records import ClaimFiles, End, Start
 from queue_core.keeper.spawn import Request, launch
+from queue_core.keeper.started import Started
+from queue_core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Place:
         self.home = home  # a descriptor of the keeper's own directory
         self.boot_id = processes.boot_id()
         self.pid_namespace = processes.pid_namespace()
+        self.started = Started()
 
     def start_of(self, request: Request) -> Start:
         """The start of a claim's record."""
@@ -48,13 +51,16 @@ class Place:
 class Command:
     """A claim between its record's start and its record's end."""
 
-    def __init__(self, request: Request, files: ClaimFiles) -> None:
+    def __init__(self, request: Request, place: Place) -> None:
+        """Make its record, lock and output. OSError if they can't be made; then nothing is left."""
         self.claim: Claim = (request.job, request.claim)
         self.listeners: set[Connection] = set()
         self.pid = 0  # until it is spawned
         self._request = request
-        self._files = files
-        self._output = Output(files.output, request.cap)
+        self._place = place
+        self._start = place.start_of(request)
+        self._files = ClaimFiles(request.dir, self._start)
+        self._output = Output(self._files.output, request.cap)
         self._ticks: int | None = None
         self._deadline = NEVER
         self._ending: Ending | None = None
@@ -67,9 +73,12 @@ class Command:
             self._deadline = time.monotonic() + self._request.timeout
 
     def note_process(self) -> None:
-        """Write pid and start ticks into the record. OSError if the disk fails."""
+        """Write pid and start ticks into the record, and note them. OSError if the disk fails."""
         self._ticks = processes.start_ticks(self.pid)
-        self._files.spawned(self.pid, self._ticks)
+        try:
+            self._place.started.note(replace(self._start, pid=self.pid, ticks=self._ticks))
+        finally:
+            self._files.spawned(self.pid, self._ticks)
 
     def exited(self, status: int, usage: struct_rusage) -> None:
         """Its process was reaped."""
@@ -78,7 +87,7 @@ class Command:
     def stop(self, reason: str, now: float) -> None:
         """Begin its termination, unless one is under way or it ended by itself."""
         if self._ending is None and self._exit is None:
-            tree = Tree(self.pid, self._ticks, self._request.token)
+            tree = Tree(self.pid, self._ticks, self._request.token, self._files.lock_id)
             self._ending = Ending(tree, reason, self._request.grace, now)
 
     @property
@@ -155,8 +164,3 @@ def log(text: str) -> None:
         os.write(2, line.encode("utf-8", "backslashreplace"))
     except OSError:
         return
-
-
-def prepare(request: Request, place: Place) -> Command:
-    """Make a claim's record, lock and output. OSError if they can't be made; then nothing is left."""
-    return Command(request, records.ClaimFiles(request.dir, place.start_of(request)))

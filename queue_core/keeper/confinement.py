@@ -1,7 +1,7 @@
 """What an agent's command cannot do: gain rights that its user has not (sudo, set-user-ID), or simply leave a core.
 
 NO_NEW_PRIVS belongs to a thread, goes on to what that spawns, and is never taken back. So the spawn is
-done by a thread of its own, which is over then: what persons and hooks have queued is not concerned.
+done by a thread of its own: what persons and hooks have queued is not concerned.
 """
 
 from __future__ import annotations
@@ -61,30 +61,53 @@ def _impossible(why: str) -> SpawnFailed:
     )
 
 
-def _in_own_thread(call: Callable[[], int]) -> int:
-    """What it returns or raises. Signals still come to the main thread, which waits here for milliseconds."""
-    done = _thread.allocate_lock()
-    done.acquire()
-    returned: list[int] = []
-    raised: list[BaseException] = []
+class _Spawner:
+    """A thread that makes calls one by one, for as long as the process lives.
 
-    def run() -> None:
+    It must not end before what it has spawned: to a command that wants to die with its parent (PDEATHSIG) the
+    parent is this thread.
+    """
+
+    def __init__(self) -> None:
+        self._call: Callable[[], int] | None = None
+        self._returned = 0
+        self._raised: BaseException | None = None
+        self._wanted, self._done = _thread.allocate_lock(), _thread.allocate_lock()
+        self._wanted.acquire()
+        self._done.acquire()
         try:
-            returned.append(call())
-        except BaseException as error:
-            raised.append(error)
-        finally:
-            done.release()
+            _thread.start_new_thread(self._serve, ())
+        except RuntimeError as error:  # the system's trouble, which passes
+            raise OSError(errno.EAGAIN, str(error)) from None
 
-    try:
-        _thread.start_new_thread(run, ())
-    except RuntimeError as error:  # the system's trouble, which passes
-        raise OSError(errno.EAGAIN, str(error)) from None
-    with done:
-        pass
-    if raised:
-        raise raised[0]
-    return returned[0]
+    def run(self, call: Callable[[], int]) -> int:
+        """What the call returns or raises. Signals still come to the main thread, which waits here for milliseconds."""
+        self._call, self._raised = call, None
+        self._wanted.release()
+        self._done.acquire()
+        if self._raised:
+            raise self._raised
+        return self._returned
+
+    def _serve(self) -> None:
+        while True:
+            self._wanted.acquire()
+            try:
+                self._returned = self._call() if self._call else 0
+            except BaseException as error:
+                self._raised = error
+            self._call = None
+            self._done.release()
+
+
+_spawner: _Spawner | None = None
+
+
+def _in_own_thread(call: Callable[[], int]) -> int:
+    global _spawner
+    if _spawner is None:
+        _spawner = _Spawner()
+    return _spawner.run(call)
 
 
 def _without_core(call: Callable[[], int]) -> int:

@@ -10,6 +10,8 @@ from queue_core.keeper import processes, records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+
+    from queue_core.keeper.processes import Lock
 else:
     import _signal as signal
 
@@ -18,12 +20,13 @@ LAST_CALL = 5.0  # seconds after the first KILL until what is still left (it han
 
 
 class Tree:
-    """A command's session and its strays, which carry the claim's token in their environment."""
+    """A command's session and its strays, which carry the claim's token in their environment, or its lock."""
 
-    def __init__(self, session: int, ticks: int | None, token: str | None) -> None:
+    def __init__(self, session: int, ticks: int | None, token: str | None, lock: Lock | None = None) -> None:
         self._session = session
         self._ticks = ticks
         self._token = token
+        self._lock = lock
 
     def pids(self) -> list[int]:
         """Who is alive, as numbers for `os.kill`.
@@ -32,7 +35,7 @@ class Tree:
         other start ticks, the session is gone and the number somebody else's.
         """
         ours = self._ticks is None or processes.start_ticks(self._session) in (None, self._ticks)
-        return processes.members(self._session if ours else 0, self._token)
+        return processes.members(self._session if ours else 0, self._token, self._lock)
 
     def send(self, *signals: int) -> list[int]:
         """Signal everybody; returns whom."""
@@ -82,17 +85,17 @@ class Ending:
         return now + pause if now >= self._kill_at else min(now + pause, self._kill_at)
 
 
-def end_orphan(start: records.Start, token: str | None = None, grace: float = 5.0) -> bool:
+def end_orphan(start: records.Start, token: str | None = None, grace: float = 5.0, *, lock: Lock | None = None) -> bool:
     """End a command that has lost its keeper; True when nothing of it is left.
 
     Blocks for at most about `grace` + 5 seconds. The recorded process is signalled only if boot id, pid
-    namespace, pid and start ticks match; if it is gone, only what carries the claim's token is. False,
+    namespace, pid and start ticks match; if it is gone, only what carries the claim's token or lock is. False,
     and no signal at all, from another boot or pid namespace, without /proc, and if nothing can be named.
     """
     alive = records.process_alive(start)
-    if not (processes.HAVE_PROC and records.same_place(start) and (alive or token)):
+    if not (processes.HAVE_PROC and records.same_place(start) and (alive or token or lock)):
         return False
-    tree = Tree(start.pid if alive and start.pid else 0, start.ticks, token)
+    tree = Tree(start.pid if alive and start.pid else 0, start.ticks, token, lock)
     ending = Ending(tree, "cancelled", grace, time.monotonic())
     give_up = time.monotonic() + grace + LAST_CALL
     while not ending.step(time.monotonic(), reaped=not records.process_alive(start)):

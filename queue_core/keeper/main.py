@@ -15,15 +15,16 @@ import select
 import time
 
 from queue_core.errors import SpawnFailed
-from queue_core.keeper import command, connections, locks, protocol, records, spawn
+from queue_core.keeper import connections, locks, protocol, records, spawn
 from queue_core.keeper.command import NEVER, Command, Place, log
 from queue_core.keeper.connections import Connection
 from queue_core.keeper.protocol import CONNECTION_FD
+from queue_core.keeper.records import End, InTheWay, in_the_way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
 
     from queue_core.keeper.protocol import Claim, Message
@@ -83,12 +84,17 @@ class Keeper:
         """Run one command. An exception means that it was not started, and nothing of it is left."""
         if claim in self._promised:
             raise ValueError("the claim was given up: this keeper has said that it does not know it")
-        started = command.prepare(request, self._place)
+        if claim in self.running or claim in self._ended:
+            raise ValueError("the claim was started before")
+        try:
+            started = Command(request, self._place)
+        except InTheWay as error:  # the job's own trouble, which no other job has to wait for
+            return self._tell(claim, {sender}, End(error=in_the_way(error), ended_at=time.time()))
         started.listeners.add(sender)
         try:
             started.spawn(self._place.home)
         except SpawnFailed as why:
-            return self._tell(started, started.fail(why))
+            return self._tell(claim, started.listeners, started.fail(why))
         except Exception:
             started.forget()
             raise
@@ -145,7 +151,9 @@ class Keeper:
         now = time.monotonic()
         for running in [one for one in self.running.values() if one.over(now)]:
             del self.running[running.claim]
-            self._tell(running, running.finish())
+            self._tell(running.claim, running.listeners, running.finish())
+        if not self.running:
+            self._place.started.begin_anew()
         if now >= self._look_at:
             self._look_at_outputs(now)
 
@@ -160,12 +168,12 @@ class Keeper:
         self._look_every = LOOK_OFTEN if any(grown) else min(LOOK_SELDOM, self._look_every * 1.5)
         self._look_at = now + self._look_every if capped else NEVER
 
-    def _tell(self, ended: Command, end: records.End) -> None:
-        message = protocol.about("ended", ended.claim, end=end.__dict__)
-        self._ended[ended.claim] = message
+    def _tell(self, claim: Claim, listeners: Collection[Connection], end: End) -> None:
+        message = protocol.about("ended", claim, end=end.__dict__)
+        self._ended[claim] = message
         if len(self._ended) > ENDS_REMEMBERED:
             del self._ended[next(iter(self._ended))]
-        for listener in ended.listeners:
+        for listener in listeners:
             listener.send(message)
 
 

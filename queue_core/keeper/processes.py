@@ -11,7 +11,12 @@ import errno
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Lock = tuple[int, int]  # device and inode of a claim's record, which is its lock
+
 TOKEN_VARIABLE = "RUNQ_CLAIM_TOKEN"
+LOCK_FD = 198  # at which a command finds its claim's lock: scripts use the low numbers
 HAVE_PROC = os.path.exists("/proc/self/stat")
 
 # Places in /proc/PID/stat, counted from the field behind the parenthesised name.
@@ -50,8 +55,13 @@ def start_ticks(pid: int) -> int | None:
     return int(fields[_START_TICKS]) if fields else None
 
 
-def members(session: int, token: str | None) -> list[int]:
-    """Living processes of a session, and those that carry the claim's token in their environment.
+def stopped(pid: int) -> bool:
+    """Whether a process is stopped (SIGSTOP, Ctrl-Z); False where the system does not tell."""
+    return _stat(pid)[_STATE : _STATE + 1] == [b"T"]
+
+
+def members(session: int, token: str | None, lock: Lock | None = None) -> list[int]:
+    """Living processes of a session, and those that carry the claim's token in their environment, or its lock.
 
     The numbers are what `os.kill` takes: without /proc it is the session's first process group,
     as a negative number, if it still exists. A session of 0 stands for none. OSError if the system has no
@@ -61,16 +71,27 @@ def members(session: int, token: str | None) -> list[int]:
         return _group_of(session)
     mark = f"\0{TOKEN_VARIABLE}={token}\0".encode() if token else b""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [pid for pid in pids if _belongs(pid, session, mark)]
+    return [pid for pid in pids if _belongs(pid, session, mark, lock)]
 
 
-def _belongs(pid: int, session: int, mark: bytes) -> bool:
+def _belongs(pid: int, session: int, mark: bytes, lock: Lock | None) -> bool:
     fields = _stat(pid)
     if not fields or pid == os.getpid():
         return False
     if session and int(fields[_SESSION]) == session:
         return True
-    return bool(mark) and mark in b"\0" + _read(f"/proc/{pid}/environ")
+    if mark and mark in b"\0" + _read(f"/proc/{pid}/environ"):
+        return True
+    return lock is not None and _has_lock(pid, lock)
+
+
+def _has_lock(pid: int, lock: Lock) -> bool:
+    """Whether it has inherited this lock: who cleans the environment seldom closes all descriptors as well."""
+    try:
+        found = os.stat(f"/proc/{pid}/fd/{LOCK_FD}")
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == lock
 
 
 def _group_of(session: int) -> list[int]:

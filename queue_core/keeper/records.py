@@ -6,6 +6,9 @@ is spawned, `process` (pid and start ticks) after it, `end` when it is over. A p
 written reads as absent. Nothing is fsynced: records are for crashes of processes, and after a crash of
 the machine the boot id decides.
 
+The command is of the same user as all this, and may remove or replace what lies here. The keeper has the
+last word: at the end it puts back a record that is not its own any more.
+
 The claim's lock is a flock on the record, held through a read-only descriptor of its own that the
 command inherits as number 198 (scripts use the low ones). The keeper keeps its copy until the end is
 written. So the lock is held while the command lives, with or without keeper, and while its end is not
@@ -14,6 +17,7 @@ on disk; it may be held longer, by what the command left behind: a complete reco
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from binascii import crc32
@@ -26,7 +30,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LOCK_FD = 198
+    from queue_core.keeper.processes import Lock
+
+LOCK_FD = processes.LOCK_FD
 RECORD, OUTPUT = "record", "output"
 
 # Where the parts lie: first byte, length.
@@ -71,6 +77,8 @@ class Record(Frozen):
 
 def read(run_dir: str) -> Record | None:
     """The record in a claim's directory, None if there is none (or something else). OSError if it can't be read."""
+    if not locks.is_own_folder(run_dir):
+        return None
     try:
         # Without waiting: a command may have put something else in its place.
         fd = os.open(os.path.join(run_dir, RECORD), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -91,7 +99,16 @@ def read(run_dir: str) -> Record | None:
 
 def locked(run_dir: str) -> bool:
     """Is the claim's lock held?"""
-    return locks.held(os.path.join(run_dir, RECORD))
+    return locks.is_own_folder(run_dir) and locks.held(os.path.join(run_dir, RECORD))
+
+
+def lock_of(run_dir: str) -> Lock | None:
+    """What names the claim's lock, wherever it was inherited; None if its record is gone."""
+    try:
+        found = os.lstat(os.path.join(run_dir, RECORD))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def process_alive(start: Start | None) -> bool:
@@ -111,24 +128,38 @@ def end_of(values: dict[str, Any]) -> End:
     return End(**_known(End, values))
 
 
+class InTheWay(OSError):
+    """The claim's folder is somebody's already: an earlier attempt's command has put something in its place."""
+
+
+def in_the_way(error: OSError) -> str:
+    """The same in words, with what to do."""
+    path = os.fsdecode(error.filename or "")
+    return (
+        f"{path} is in the way ({error.strerror}): a command of this job has left something where runq keeps its own"
+        " files; look at it, remove it, and replay the job"
+    )
+
+
 class ClaimFiles:
     """The open files of a claim that the keeper runs."""
 
     def __init__(self, run_dir: str, start: Start) -> None:
         """Make the claim's directory, its record with the start in it, its lock and its output file.
 
-        OSError if anything of that fails, FileExistsError if the directory was there before; what was
-        made until then is removed again. The start is written under the lock, before any spawn.
+        OSError if anything of that fails, InTheWay if the directory was there before; what was made
+        until then is removed again. The start is written under the lock, before any spawn.
         """
         self.run_dir = run_dir
         self._open: list[int] = []
+        self._start = start
         _make_folder(run_dir)
         try:
             path = os.path.join(run_dir, RECORD)
             self.record = self._keep(os.open(path, os.O_WRONLY | _CREATE, 0o600))
             self.lock = self._keep(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
             locks.take(self.lock)
-            _write(self.record, _pack(start.__dict__, _START[1]).ljust(_SIZE, b"\n"), 0)
+            self._write_start(self.record)
             path = os.path.join(run_dir, OUTPUT)
             self.output = self._keep(os.open(path, os.O_RDWR | _CREATE, 0o600))
             # The command appends; for the keeper, who moves bytes about, append mode would be in the way.
@@ -141,6 +172,15 @@ class ClaimFiles:
         self._open.append(fd)
         return fd
 
+    def _write_start(self, record: int) -> None:
+        _write(record, _pack(self._start.__dict__, _START[1]).ljust(_SIZE, b"\n"), 0)
+
+    @property
+    def lock_id(self) -> Lock:
+        """What names the claim's lock, wherever it was inherited."""
+        found = os.fstat(self.lock)
+        return found.st_dev, found.st_ino
+
     def spawned(self, pid: int, ticks: int | None) -> None:
         """Add the process to the start; the command has its output now. OSError if the disk fails."""
         self._open.remove(self.append)
@@ -149,7 +189,26 @@ class ClaimFiles:
 
     def write_end(self, end: End) -> None:
         """Write an end that fits. OSError if the disk fails."""
-        _write(self.record, _pack(end.__dict__, _END[1]), _END[0])
+        packed = _pack(end.__dict__, _END[1])
+        _write(self.record, packed, _END[0])
+        if lock_of(self.run_dir) != self.lock_id or not locks.is_own_folder(self.run_dir):
+            self._put_back(packed)
+
+    def _put_back(self, end: bytes) -> None:
+        """The command has removed or replaced its record: have the true one where others look for it."""
+        _clear_way(os.path.dirname(self.run_dir))
+        _clear_way(self.run_dir)
+        path = os.path.join(self.run_dir, RECORD)
+        fresh = path + f".{os.getpid()}"
+        record = os.open(fresh, os.O_WRONLY | _CREATE, 0o600)
+        try:
+            self._write_start(record)
+            _write(record, end, _END[0])
+        finally:
+            os.close(record)
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.rename(path, fresh + ".was")
+        os.rename(fresh, path)
 
     def close(self) -> None:
         """Close the files; the lock stays held while the command has its copy."""
@@ -170,19 +229,39 @@ class ClaimFiles:
             return
 
 
-def _make_folder(path: str) -> None:
+# What a folder's making fails with where a command has left something else, or taken away the right to.
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOENT, errno.EACCES, errno.EPERM)
+
+
+def _make_folder(run_dir: str) -> None:
+    """Make a claim's folder, in its job's own: never through a link. InTheWay if that can't be, OSError."""
+    job_dir = os.path.dirname(run_dir)
     try:
-        os.mkdir(path, 0o700)
-    except FileNotFoundError:
-        _make_parent(os.path.dirname(path))
-        os.mkdir(path, 0o700)
+        _make_parent(job_dir)
+        if stat.S_ISDIR(os.lstat(job_dir).st_mode):
+            return os.mkdir(run_dir, 0o700)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY or not os.path.lexists(job_dir):
+            raise
+        raise InTheWay(error.errno, error.strerror, error.filename) from None
+    raise InTheWay(errno.ENOTDIR, os.strerror(errno.ENOTDIR), job_dir)
 
 
 def _make_parent(path: str) -> None:
     try:
-        _make_folder(path)
-    except FileExistsError:  # another keeper made it at the same time
+        os.mkdir(path, 0o700)
+    except FileNotFoundError:
+        _make_parent(os.path.dirname(path))
+        _make_parent(path)
+    except FileExistsError:  # of an earlier attempt, or another keeper made it at the same time
         return
+
+
+def _clear_way(path: str) -> None:
+    """Have a folder of our own at this path: what is none, a link included, gives way."""
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
+        os.unlink(path)
+    _make_parent(path)
 
 
 def fitting(end: End) -> End:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from queue_core.keeper import processes, protocol, records
+from queue_core.keeper import processes, protocol, records, started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ def decide(
     return ALONE if process_alive else LOST
 
 
-def look(run_dir: str, keeper_dir: str) -> tuple[str, records.Record | None]:
-    """Gather the facts and decide; the record that decided comes along.
+def look(run_dir: str, keeper_dir: str, token: str | None) -> tuple[str, records.Record | None]:
+    """Gather the facts and decide; the record that decided comes along. `token` is the claim's.
 
     Signs of life are read before the record: whoever is seen dead writes nothing more, while a record
     that is read first may be completed by a keeper that then leaves.
     """
     keeper_alive = protocol.alive(keeper_dir)
     locked = records.locked(run_dir)
-    before = records.read(run_dir)
-    process_alive = records.process_alive(before.start if before else None)
-    record = records.read(run_dir)
+    before = _record_of(run_dir, keeper_dir)
+    process_alive = _lives(before.start if before else None, token, asked=not (keeper_alive or locked))
+    record = _record_of(run_dir, keeper_dir)
     verdict = decide(
         record,
         same_boot=_boot_of(record, keeper_dir) == processes.boot_id(),
@@ -61,6 +61,32 @@ def look(run_dir: str, keeper_dir: str) -> tuple[str, records.Record | None]:
         process_alive=process_alive,
     )
     return verdict, record
+
+
+def _record_of(run_dir: str, keeper_dir: str) -> records.Record | None:
+    """The claim's own record; where its start is gone, what the keeper has noted of it elsewhere."""
+    record = records.read(run_dir)
+    job, claim = _claim_of(run_dir)
+    start = record.start if record else None
+    if start and (start.job, start.claim, start.keeper) != (job, claim, os.path.basename(keeper_dir)):
+        record = start = None  # another claim's, that an earlier attempt's command has put there
+    noted = started.find(keeper_dir, job, claim) if start is None or start.pid is None else None
+    return records.Record(start=noted, end=record.end if record else None) if noted else record
+
+
+def _lives(start: records.Start | None, token: str | None, *, asked: bool) -> bool:
+    """Does the command live? Its keeper may have died after the spawn and before it could note the pid.
+
+    Then it is known by its token alone, which takes a look at all processes: not where other signs tell (`asked`).
+    """
+    if not (asked and start and start.pid is None and token):
+        return records.process_alive(start)
+    return processes.HAVE_PROC and records.same_place(start) and bool(processes.members(0, token))
+
+
+def _claim_of(run_dir: str) -> tuple[int, int]:
+    above, claim = os.path.split(run_dir)
+    return int(os.path.basename(above)), int(claim)
 
 
 def _boot_of(record: records.Record | None, keeper_dir: str) -> str | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 
 from queue_core import changes
 from queue_core.errors import QueueError, WorkerError
+from queue_core.keeper import processes
 from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ log = logging.getLogger("runq.boot")
 FIRST_LOOK = 0.25  # seconds after the start, when the handshake has been answered
 POLL = 5.0  # seconds at the latest until the next look
 START_TIMEOUT = 15.0  # seconds for a worker to say that it is ready
+STOPPED_FOR = 5.0  # seconds after which workers that are all stopped (SIGSTOP, Ctrl-Z) keep nobody from booting one
 FAILED_PAUSE = (1.0, 60.0)  # seconds before the next try, first and longest
 
 # What makes a command part of a job is not for a worker that the command's own server boots.
@@ -128,6 +132,7 @@ class Booter:
         self._booted_by = booted_by
         self._booted: list[Booted] = []
         self._failures = 0
+        self._all_stopped_since = math.inf  # monotonic
 
     async def run(self) -> None:
         """Look until cancelled. Nothing that goes wrong here ends the server."""
@@ -178,7 +183,20 @@ class Booter:
             raise WorkerError("a worker has failed; `runq logs` says why")
         if ended or self._booted:
             self._failures = 0
-        return not self._queue.live_workers(claiming=True) and self._queue.has_backlog()
+        return not self._is_manned() and self._queue.has_backlog()
+
+    def _is_manned(self) -> bool:
+        """Whether some worker claims. Those that are stopped for longer than a moment do not, though they live.
+
+        What they run stays theirs, and the limits of the queues count it: one more worker can do no harm.
+        """
+        pids = self._queue.live_workers(claiming=True).values()
+        if not pids or not all(processes.stopped(pid) for pid in pids):
+            self._all_stopped_since = math.inf
+            return bool(pids)
+        now = time.monotonic()
+        self._all_stopped_since = min(self._all_stopped_since, now)
+        return now - self._all_stopped_since < STOPPED_FOR
 
     def _until_due(self, begun: float) -> float:
         """Seconds until something is due that was not when the look began: nothing falls between the two."""

@@ -12,7 +12,7 @@ from queue_core.worker.commands import Commands
 from queue_core.worker.handlers import Handlers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -111,6 +111,10 @@ class Claims:
         missing = [one for one in mine if (one.job, one.claim) not in ended]
         self._commands.recall(one for one in missing if not one.handler)
         self._handlers.recall(one for one in missing if one.handler)
+
+    def disown(self, held: Mapping[Claim, str]) -> list[Claim]:
+        """Let go of every claim that the store does not hold with this token, and begin its end; which ones."""
+        return self._commands.disown(held) + self._handlers.disown(held)
 
     async def look(self, cancelled: Collection[Claim]) -> None:
         """Look once at every claim that nobody will tell of; end those of them that are to be cancelled."""

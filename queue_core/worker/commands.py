@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from queue_core import outcomes
 from queue_core.errors import QueueError
-from queue_core.jobs import Settlement
+from queue_core.jobs import Outcome, Settlement
 from queue_core.keeper import boot as keeper_boot
 from queue_core.keeper import records
 from queue_core.worker.link import KeeperLink
@@ -24,11 +24,11 @@ from queue_core.worker.strays import Strays
 from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
 
-    from queue_core.jobs import Lease, Orphan, Outcome
+    from queue_core.jobs import Lease, Orphan
     from queue_core.keeper.protocol import Claim, Message
     from queue_core.service import Queue
 
@@ -48,6 +48,7 @@ class Commands:
         self._wake = wake
         self._refused = refused  # called when a command could not be started through no fault of its own
         self._leases: dict[Claim, str] = {}  # with their lease tokens
+        self._disowned: set[Claim] = set()  # of those: not this worker's any more, and being ended
         self._ended = ended  # where the ends go
         self._sealer = Sealer(queue)
         self._strays = Strays(queue, self._leases, self._sealer)
@@ -140,6 +141,9 @@ class Commands:
             log.info("job %d claim %d starts: %s", lease.job, lease.claim, lease.program)
             try:
                 requests.append(spawn_request(lease, self._queue.home, self._queue.settings, self._environ))
+            except records.InTheWay as error:  # the job's own trouble, which no other job has to wait for
+                why = Outcome(kind="spawn_failed", error=records.in_the_way(error), finished_at=self._queue.clock())
+                self._end((lease.job, lease.claim), why)
             except (OSError, QueueError) as error:
                 self._not_started((lease.job, lease.claim), str(error))
         link = self._own
@@ -158,11 +162,19 @@ class Commands:
         """What the store holds for this worker's: claims that are missing here came with an answer that was lost."""
         self.adopt(one for one in mine if (one.job, one.claim) not in self._leases)
 
+    def disown(self, held: Mapping[Claim, str]) -> list[Claim]:
+        """End what the store does not hold with this token; nobody is told how it ends."""
+        lost = [claim for claim, token in self._leases.items() if held.get(claim) != token]
+        self._disowned.update(lost)
+        self.end(lost, "interrupted")
+        return lost
+
     # ends
 
     async def look(self, cancelled: Collection[Claim]) -> None:
         """Look once at every claim that no keeper will tell of; end those of them that are to be cancelled."""
-        await self._strays.look(self._end, cancelled)
+        await self._strays.look(self._end, {*cancelled, *self._disowned})
+        self.end(self._disowned, "interrupted")  # under the keepers that were found just now
 
     def end(self, claims: Iterable[Claim], reason: str) -> None:
         """Begin the end of these, where a keeper can be asked for it."""
@@ -200,6 +212,9 @@ class Commands:
             self._not_started(claim, message["error"])
             return
         end = records.end_of(message["end"])
+        if end.status is None:  # it never ran: what lies there is not its output
+            self._end(claim, outcomes.of_end(end, started_at=None, tail=b""))
+            return
         self._sealer.seal(claim, lambda tail: self._end(claim, outcomes.of_end(end, started_at=None, tail=tail)))
 
     def _not_started(self, claim: Claim, why: str) -> None:
@@ -211,7 +226,9 @@ class Commands:
     def _end(self, claim: Claim, outcome: Outcome) -> None:
         token = self._leases.pop(claim, None)
         self._sealer.forget(claim)
-        if token is not None:
+        if claim in self._disowned:
+            self._disowned.discard(claim)
+        elif token is not None:
             self._ended.append(Settlement(job=claim[0], claim=claim[1], token=token, outcome=outcome))
             self._wake()
 

@@ -18,7 +18,7 @@ from queue_core.outcomes import NEVER_STARTED
 from queue_core.worker.calls import Call, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -80,6 +80,12 @@ class Handlers:
     def end_all(self, reason: Reason) -> None:
         """Have all of them stop."""
         self.end(list(self._calls), reason)
+
+    def disown(self, held: Mapping[Claim, str]) -> list[Claim]:
+        """Stop the functions whose claims the store does not hold with this token; what they return is refused."""
+        lost = [claim for claim, call in self._calls.items() if held.get(claim) != call.lease.token]
+        self.end(lost, "interrupted")
+        return lost
 
     def recall(self, mine: Iterable[Orphan]) -> None:
         """What the store holds for this worker's and was never begun here: the answer that gave it was lost."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from queue_core import safekeeping, spool
+from queue_core import changes, checkup, safekeeping, spool
 from queue_core.errors import QueueError
 from queue_core.jobs import Filter
 from queue_core.keeper import protocol
 from queue_core.liveness import forget_worker, worker_lives
+from queue_core.sqlite import ballast
 from queue_core.worker.threads import on_thread
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ T = TypeVar("T")
 ROUND = 5.0  # seconds between looks at what dead workers left
 BACKUP_RETRY = 300.0  # seconds after a backup that failed
 SNAPSHOT_REST = 100  # times as long as a snapshot took: that much later at the earliest comes the next
+LEFT = 3600.0  # seconds after which an unfinished file in the spool is nobody's any more
 PRUNE_EVERY = 3600.0  # seconds, counted over all workers: many live for a minute only
 
 
@@ -40,10 +42,12 @@ class Janitor:
         self._queue = queue
         self._adopt = adopt
         self._seen_dead: set[str] = set()  # keepers, in the last round
+        self._says_spent = False  # that the ballast is: it is said once
         self._backups_from = self._snapshots_from = 0.0  # monotonic: none before
 
     async def run(self) -> None:
         """Make a round every few seconds, until cancelled."""
+        await _attempt(self._check_if_due)
         await _attempt(self._back_up_if_due)  # at once: many workers live for less than a round
         while True:
             await anyio.sleep(ROUND)
@@ -62,8 +66,25 @@ class Janitor:
 
     def _tidy(self) -> None:
         spool.keep_ballast(self._queue.home)
+        spool.remove_unfinished(self._queue.home, before=time.time() - LEFT)
+        self._lay_ballast()
+        self._queue.store.leave_tidy()
         self._forget_dead_workers()
         self._remove_dead_keepers()
+
+    def _lay_ballast(self) -> None:
+        """While it is spent nothing is claimed, so that it is said, and whoever waits for it is woken."""
+        home, spent = self._queue.home, ballast.spent(self._queue.home)
+        if ballast.lay(home) and spent:
+            log.info("there is room again: the ballast is laid")
+            changes.ring(home, "work", "watch")
+        elif spent and not self._says_spent:
+            log.warning("%s", ballast.SPENT.format(home.data))
+        self._says_spent = ballast.spent(home)
+
+    def _check_if_due(self) -> None:
+        if found := checkup.look_if_due(self._queue.home, self._queue.clock()):
+            log.error("%s", found)
 
     def _prune_if_due(self) -> None:
         home, now = self._queue.home, self._queue.clock()

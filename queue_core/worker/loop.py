@@ -17,13 +17,15 @@ from queue_core import changes
 from queue_core.errors import KeeperError, QueueError, StoreBusy, StoreFull
 from queue_core.judge import Judge
 from queue_core.liveness import LifeLock, asked_to_leave
-from queue_core.version import VERSION
 from queue_core.worker.claims import Claims
 from queue_core.worker.groups import task_group
 from queue_core.worker.janitor import Janitor
 from queue_core.worker.options import Options, Settled
+from queue_core.worker.registration import register
 from queue_core.worker.settling import settle_each
+from queue_core.worker.sleep import Awakening
 from queue_core.worker.threads import on_thread
+from queue_core.worker.whole import import_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +65,7 @@ class Worker:
         self._on_ready = on_ready
         self._wake = anyio.Event()
         self._jobs = Claims(queue, commands=self.options.commands, wake=self.wake, refused=self._pause_claims)
+        self._awakening = Awakening(queue, self._jobs)
         self._found: Sequence[Orphan] = ()  # what dead workers left, to be taken over
         self._claims_from = 0.0  # monotonic: no claims before
         self._idle_since = time.monotonic()
@@ -118,36 +121,16 @@ class Worker:
                 await self._leave(life)
 
     async def _come_up(self, tasks: TaskGroup) -> None:
+        await on_thread(import_whole)
         await self._jobs.open(tasks)
         self._bell = changes.Bell(self.queue.home, "work")
         tasks.start_soon(self._listen, self._bell)
-        await self._register()
+        await register(self.queue, self.id, self._jobs, booted_by=self.options.booted_by)
+        self._registered = True
         self._on_ready()
         janitor = Janitor(self.queue, self._adopt)
         await janitor.round()
         tasks.start_soon(janitor.run)
-
-    async def _register(self) -> None:
-        queue, chosen = self.queue, self.queue.settings
-        alone = not await on_thread(lambda: queue.live_workers(claiming=True))
-        shared = ("parallelism", "max_running", "starts_per_minute")
-        names = [name for name in shared if alone or name in chosen.explicit]
-        await self._in_store(
-            queue.store.register,
-            self.id,
-            pid=os.getpid(),
-            host=queue.host,
-            keeper=self._jobs.keeper,
-            booted_by=self.options.booted_by,
-            version=VERSION,
-            now=queue.clock(),
-            limits={name: getattr(chosen, name) for name in names},
-            queues=dict(chosen.queues),
-            handlers=self._jobs.handlers,
-        )
-        self._registered = True
-        keeper = f", keeper {self._jobs.keeper}" if self._jobs.keeper else ""  # one that only has handlers needs none
-        log.info("worker %s up (pid %d%s)", self.id, os.getpid(), keeper)
 
     async def _leave(self, life: LifeLock) -> None:
         if self._bell:
@@ -200,10 +183,13 @@ class Worker:
             self._trouble = str(error)
             log.warning("%s; trying until it works", error)
         self._look_around = True
+        if isinstance(error, StoreFull):  # whatever it was that had no room: for ends some is kept
+            self._jobs.put_back(await settle_each(self.queue, self._jobs.take_ended(), self._report))
         await anyio.sleep(STORE_PAUSE)
 
     async def _turn(self) -> None:
         """One exchange with the store, and whatever else is asked of this worker."""
+        self._look_around |= await self._awakening.verify()
         begun = self.queue.clock()
         if self._claims:
             await self._take_over()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from queue_core.environment import for_command
 from queue_core.home import make_folder
+from queue_core.keeper.records import InTheWay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +55,15 @@ def _stdin(lease: Lease, home: Home) -> str | None:
     if lease.stdin is None:
         return lease.stdin_path
     make_folder(home.path("runs"))
-    make_folder(home.path("runs", str(lease.job)))
+    folder = make_folder(home.path("runs", str(lease.job)))
+    if not stat.S_ISDIR(os.lstat(folder).st_mode):  # a link that an earlier attempt's command has put there
+        raise InTheWay(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
     path = home.input(lease.job, lease.claim)
-    home.remove_input(lease.job, lease.claim)  # what an earlier attempt's command may have put there
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    home.remove_input(lease.job, lease.claim)  # the same
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise InTheWay(error.errno, error.strerror, path) from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(lease.stdin)
     return path

@@ -94,7 +94,8 @@ class Strays:
     async def _look_at(self, claim: Claim, keeper: str, end: End) -> str | None:
         run_dir = self._queue.home.run(*claim)
         try:
-            what, record = await on_thread(verdict.look, run_dir, self._queue.home.keeper(keeper))
+            folder, token = self._queue.home.keeper(keeper), self._leases.get(claim)
+            what, record = await on_thread(verdict.look, run_dir, folder, token)
         except OSError as error:
             log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
             return None

@@ -13,6 +13,8 @@ from tests.helpers import wait_until
 
 from .conftest import Rig, alive
 
+pytestmark = pytest.mark.claim("processes")
+
 FAR_PAST = 0.05  # a time-out that has passed before the command is looked at
 
 

@@ -11,6 +11,8 @@ from tests.helpers import wait_until
 
 from .conftest import Rig
 
+pytestmark = pytest.mark.claim("processes")
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

@@ -93,12 +93,22 @@ def test_an_error_that_is_longer_than_the_record_is_cut(rig: Rig) -> None:
     assert len(fails(rig, "/" + "é" * 10_000)) > 100
 
 
-def test_a_claim_that_has_a_directory_is_refused_and_its_files_stay(rig: Rig) -> None:
+def test_a_claim_that_was_started_is_not_started_once_more(rig: Rig) -> None:
     rig.sh(1, "echo first")
     rig.end(1)
     rig.sh(1, "echo second")
-    assert "File exists" in rig.next("refused", 1)["error"]
+    assert "started before" in rig.next("refused", 1)["error"]
     assert rig.output(1) == b"first\n"
+
+
+def test_a_claim_whose_directory_is_there_is_not_started_and_the_files_stay(rig: Rig) -> None:
+    rig.run_dir(1).mkdir(parents=True)
+    (rig.run_dir(1) / "output").write_text("somebody's")
+    rig.sh(1, "echo mine")
+    end = rig.end(1)
+    assert end.status is None and "is in the way" in (end.error or "")
+    assert rig.output(1) == b"somebody's"
+    assert not (rig.run_dir(1) / "record").exists()
 
 
 @pytest.mark.parametrize("room", [0, 100])

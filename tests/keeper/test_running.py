@@ -5,9 +5,14 @@ import signal
 import stat
 from pathlib import Path
 
-from queue_core.keeper import protocol, records
+import pytest
 
-from .conftest import Rig
+from queue_core.keeper import protocol, records, verdict
+from tests.helpers import wait_until
+
+from .conftest import Rig, alive
+
+pytestmark = pytest.mark.claim("processes")
 
 
 def test_an_exit_code_is_told_as_it_was(rig: Rig) -> None:
@@ -159,3 +164,18 @@ def test_a_thousand_commands_in_batches_all_end_once(rig: Rig) -> None:
         ended += [rig.next("ended")["job"] for _ in jobs]
     assert sorted(ended) == list(range(1000))
     assert all((end := rig.record(job).end) and end.status == 0 for job in range(1000))
+
+
+@pytest.mark.parametrize("confined", [False, True])
+def test_a_command_that_wants_to_die_with_its_parent_lives_as_long_as_its_keeper(rig: Rig, confined: bool) -> None:
+    """To the kernel the parent is the thread that has spawned it: an agent's command was killed when that ended."""
+    many = 60
+    for job in range(many):
+        rig.spawn(job, "/usr/bin/setpriv", "--pdeathsig", "KILL", "true", confined=confined)
+    assert [rig.end(job).status for job in range(many)] == [0] * many
+    rig.spawn(many, "/usr/bin/setpriv", "--pdeathsig", "KILL", "sh", "-c", "echo up; exec sleep 60", confined=confined)
+    rig.said(many, b"up")
+    pid = wait_until(lambda: (s := rig.record(many).start) and s.pid, "the process is recorded")
+    rig.kill()
+    wait_until(lambda: not alive(pid or 0), "it dies with its keeper")
+    assert verdict.look(str(rig.run_dir(many)), rig.dir, None)[0] == verdict.LOST

@@ -11,10 +11,9 @@ import pytest
 
 from queue_core.errors import SpawnFailed
 from queue_core.keeper import confinement
-from tests.helpers import wait_until
 from tests.keeper.conftest import Rig as Keeper
 from tests.keeper.conftest import end_everything_in
-from tests.worker.conftest import PATIENCE, Rig
+from tests.worker.conftest import Rig
 
 AGENT = {"CLAUDECODE": "1"}
 HOOK = {**AGENT, "CLAUDE_PROJECT_DIR": "/"}
@@ -43,7 +42,8 @@ def test_an_agents_command_and_all_below_it_can_gain_no_rights_and_a_persons_can
     found = {job: rig.output(job).split()[1::2] for job in (first, persons, persons + 1, last)}
     assert found == {first: ["1", "1"], persons: ["0", "0"], persons + 1: ["0", "0"], last: ["1", "1"]}
     (keeper,) = rig.keepers()
-    wait_until(lambda: len(list(Path(f"/proc/{keeper}/task").iterdir())) == 1, "no thread is left")
+    threads = len(list(Path(f"/proc/{keeper}/task").iterdir()))
+    assert threads == 2, "one spawns agents' commands, for as long as the keeper lives"
     assert "NoNewPrivs:\t0" in Path(f"/proc/{keeper}/status").read_text()
 
 
@@ -157,7 +157,7 @@ def test_ends_are_noticed_at_once_and_no_threads_gather(keeper: Keeper) -> None:
         keeper.spawn(job, "/bin/true", confined=True)
     assert [keeper.end(job).status for job in range(1, 41)] == [0] * 40
     if sys.platform.startswith("linux"):
-        wait_until(lambda: len(list(Path(f"/proc/{keeper.pid}/task").iterdir())) == 1, "no thread is left", PATIENCE)
+        assert len(list(Path(f"/proc/{keeper.pid}/task").iterdir())) == 2
 
 
 def test_a_request_that_does_not_say_whether_it_is_confined_is_refused(keeper: Keeper) -> None:
@@ -181,6 +181,7 @@ def test_without_a_thread_it_is_the_systems_trouble_which_passes(monkeypatch: py
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(confinement._thread, "start_new_thread", refuse)
+    monkeypatch.setattr(confinement, "_spawner", None)
     if sys.platform.startswith("linux"):
         with pytest.raises(OSError, match="new thread"):
             confinement.confined(lambda: 1)

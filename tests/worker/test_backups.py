@@ -285,6 +285,7 @@ class TestFailing:
         assert "no nightly backup for" in self.problems(rig)[0]
 
 
+@pytest.mark.claim("restore")
 class TestRefusing:
     def test_a_restore_waits_for_no_worker_and_stops_none(self, rig: Rig) -> None:
         rig.runq("backup", "now")
@@ -316,6 +317,7 @@ def _gone(pid: int) -> None:
     wait_until(lambda: not alive(pid), "the command has ended", 20)
 
 
+@pytest.mark.claim("restore")
 class TestWhatRanWhenItWasTaken:
     def taken_while_running(self, rig: Rig, script: str, *options: str) -> int:
         """A job that is running in the backup, and has ended since."""

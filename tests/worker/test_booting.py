@@ -10,6 +10,7 @@ import pytest
 
 from queue_core import changes
 from queue_core.errors import WorkerError
+from queue_core.keeper import processes
 from queue_core.sqlite.engine import SCHEMA_VERSION
 from queue_core.worker import boot as booting
 from queue_core.worker.boot import Booted, Booter, boot
@@ -176,6 +177,56 @@ def test_the_booter_replaces_a_worker_that_was_killed(rig: Rig) -> None:
     rig.queue.environ = rig.env
     anyio.run(session)
     assert rig.job(job).attempt == 1
+
+
+@pytest.mark.claim("processes")
+@pytest.mark.claim("overlap")
+def test_workers_that_are_all_stopped_keep_nobody_from_booting_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at once, and one is enough; what the stopped one runs stays its own, and is settled when it goes on."""
+    monkeypatch.setattr(booting, "STOPPED_FOR", 0.2)
+    gate = rig.gate()
+    held = rig.sh(f"echo held >> runs; {gate.wait}; exit 3", "--retries", "0")
+    stopped = rig.worker()
+    rig.pid_of(held)
+    stopped.signal(signal.SIGSTOP)
+    waiting = rig.sh("echo waiting >> runs")
+
+    def ring() -> set[int]:
+        changes.ring(rig.queue.home, "work")
+        return set(rig.queue.live_workers().values()) - {stopped.pid}
+
+    async def session() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Booter(rig.queue, booted_by="test").run)
+            await anyio.to_thread.run_sync(wait_until, ring, "another worker is up", PATIENCE)
+            await anyio.to_thread.run_sync(rig.reaches, waiting, "succeeded")
+            for _ in range(20):
+                assert len(ring()) == 1
+                await anyio.sleep(0.01)
+            assert rig.state(held) == "running"
+            gate.open()
+            stopped.signal(signal.SIGCONT)
+            await anyio.to_thread.run_sync(rig.reaches, held, "dead")
+            tasks.cancel_scope.cancel()
+
+    rig.queue.environ = rig.env
+    anyio.run(session)
+    assert rig.outcomes(held) == [("exited", 3)]
+    assert sorted(rig.lines("runs")) == ["held", "waiting"]
+
+
+@pytest.mark.claim("processes")
+def test_a_worker_that_is_stopped_for_a_moment_counts_as_one_that_claims(rig: Rig) -> None:
+    worker = rig.worker()
+    rig.sh("true")
+    booter = Booter(rig.queue, booted_by="test")
+    worker.signal(signal.SIGSTOP)
+    wait_until(lambda: processes.stopped(worker.pid), "it is stopped", PATIENCE)
+    assert booter._is_manned()  # pyright: ignore[reportPrivateUsage]
+    worker.signal(signal.SIGCONT)
+    wait_until(lambda: not processes.stopped(worker.pid), "it goes on", PATIENCE)
+    assert booter._is_manned()  # pyright: ignore[reportPrivateUsage]
+    assert booter._all_stopped_since == float("inf"), "the time begins anew"  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_worker_that_fails_again_and_again_is_not_booted_in_a_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from tests.helpers import wait_until
 
 from .conftest import PATIENCE, Process, Rig, alive
 
+pytestmark = pytest.mark.claim("processes")
+
 # Itself, a child, and a grandchild in a session of its own; the latter two ignore TERM.
 TREE = (
     "trap '' TERM; setsid sh -c 'echo $$ >> tree; while :; do sleep 0.05; done' &"

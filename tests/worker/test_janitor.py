@@ -38,6 +38,7 @@ def spooled(rig: Rig, script: str) -> None:
     spool.leave(rig.queue.home, admissions, now=rig.queue.clock())
 
 
+@pytest.mark.claim("spool")
 def test_what_lies_in_the_spool_is_taken_in_and_run_once(rig: Rig) -> None:
     spooled(rig, "echo ran >> ran")
     rig.drain()
@@ -46,12 +47,14 @@ def test_what_lies_in_the_spool_is_taken_in_and_run_once(rig: Rig) -> None:
     assert spool.pending(rig.queue.home) == []
 
 
+@pytest.mark.claim("spool")
 def test_a_worker_that_works_takes_in_what_comes_into_the_spool(rig: Rig, busy: None) -> None:
     rig.inner()
     spooled(rig, "echo ran >> ran")
     rig.wrote("ran", "ran\n")
 
 
+@pytest.mark.claim("spool")
 def test_a_spool_file_that_is_none_keeps_nothing_else_from_being_done(rig: Rig, busy: None) -> None:
     (rig.home / "spool").mkdir(mode=0o700, exist_ok=True)
     (rig.home / "spool" / "0.json").write_text("{")

@@ -12,6 +12,8 @@ from tests.helpers import wait_until
 
 from .conftest import PATIENCE, Gate, Rig, alive, overlaps
 
+pytestmark = [pytest.mark.claim("twice"), pytest.mark.claim("overlap")]
+
 MANY = 20
 LIMITS = {"RUNQ_PARALLELISM": str(MANY), "RUNQ_MAX_RUNNING": str(MANY)}
 
@@ -80,6 +82,7 @@ def test_two_workers_that_adopt_the_same_do_it_once(rig: Rig) -> None:
     assert len(rig.lines("events")) == 8
 
 
+@pytest.mark.claim("again")
 def test_without_retries_a_lost_attempt_is_a_dead_letter(rig: Rig) -> None:
     """Keeper and command are killed: nobody knows how it ended, so it is not run again unasked."""
     job = rig.sh("echo ran >> ran; exec sleep 60", "--retries", "0")
@@ -94,6 +97,7 @@ def test_without_retries_a_lost_attempt_is_a_dead_letter(rig: Rig) -> None:
     assert rig.lines("ran") == ["ran"]
 
 
+@pytest.mark.claim("again")
 def test_a_command_that_lost_its_keeper_runs_again_only_when_it_has_ended(rig: Rig) -> None:
     gate = rig.gate()
     job = rig.sh(noted("it", gate), "--retries", "1")
@@ -250,6 +254,7 @@ def test_a_claim_that_never_reached_its_keeper_is_put_back(rig: Rig) -> None:
     assert rig.state(holding) == "running"
 
 
+@pytest.mark.claim("sleep")
 def test_after_a_restart_of_the_machine_what_ran_is_lost(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another boot id: nothing of it can live, whatever pids and records seem to say."""
     from queue_core.keeper import processes

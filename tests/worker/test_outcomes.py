@@ -10,6 +10,8 @@ from tests.helpers import wait_until
 
 from .conftest import PATIENCE, Rig, alive
 
+pytestmark = pytest.mark.claim("truth")
+
 
 @pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 137, 255])
 def test_exit_codes_are_the_commands_own(rig: Rig, code: int) -> None:

@@ -11,10 +11,14 @@ import pytest
 
 from queue_core.jobs import DeedFilter
 from queue_core.sqlite.engine import SCHEMA_VERSION
+from tests import claims
+from tests.sqlite import earlier
 from tests.worker.conftest import Rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.claim("migration")
 
 # Written by the runq of the first schema: a worker was at work, its commands and files are gone with its machine.
 FIRST = Path(__file__).parent.parent / "sqlite" / "schema_1.sql"
@@ -101,3 +105,41 @@ def test_a_dead_letter_from_before_hands_over_and_frees_who_waited_for_it(rig: R
     chain = rig.status(DEAD)["chain"]
     assert [(one["argv"][0], one["state"]) for one in chain] == [("false", "dead"), ("echo", "succeeded")]
     assert rig.state(BLOCKED) == "succeeded"
+
+
+@pytest.mark.claim("lost")
+@pytest.mark.claim("unrecorded")
+@pytest.mark.parametrize("version", earlier.DUMPS)
+def test_a_command_that_lives_while_runq_is_upgraded_is_adopted_and_what_waits_for_it_goes_on(
+    version: int, tmp_path: Path
+) -> None:
+    """The worker of before is killed, as an upgrade may do; its keeper and the command live on, and run once."""
+    rig = Rig(tmp_path)
+    try:
+        gate = rig.gate()
+        dead = rig.sh("exit 3", "--retries", "0")
+        rig.drain()
+        running = rig.sh(f"echo start >> ran; {gate.wait}; echo end >> ran; exit 5", "--retries", "0")
+        blocked = rig.sh("echo freed >> ran", "--after-any", str(running))
+        after_dead = rig.sh("true", "--after", str(dead))
+        later = rig.sh("true", "--delay", "3600")
+        worker = rig.worker()
+        pid = rig.pid_of(running)
+        worker.kill()
+        rig.queue.close()
+        earlier.take_back(rig.home / "runq.db", version)
+        rig.queue = type(rig.queue).open(rig.env)
+        states = {dead: "dead", running: "running", blocked: "blocked", after_dead: "blocked", later: "scheduled"}
+        assert {job: rig.state(job) for job in states} == states
+        heir = rig.worker()
+        gate.open()
+        rig.reaches(running, "dead")
+        rig.reaches(blocked, "succeeded")
+        assert (rig.outcomes(running), rig.lines("ran")) == ([("exited", 5)], ["start", "end", "freed"])
+        assert not Path(f"/proc/{pid}").exists()
+        rig.runq("dead", "discard", str(dead))
+        assert (rig.state(after_dead), rig.state(later)) == ("cancelled", "scheduled")
+        assert heir.popen.poll() is None
+        claims.tried("migration", upgrades=1)
+    finally:
+        rig.close()
