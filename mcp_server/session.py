@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sqlite3
@@ -14,7 +15,7 @@ import aiosqlite
 import anyio
 import anyio.to_thread
 
-from queue_core import changes
+from queue_core import changes, checkup
 from queue_core.callers import caller_of, origin_of
 from queue_core.errors import QueueError, StoreBusy, StoreError
 from queue_core.model import Origin
@@ -123,15 +124,26 @@ class Session:
             await self._close_reader()
 
     async def _serve(self) -> None:
-        await self._lasting(self._open_and_ingest)
+        await self._lasting(self._open_off_the_loop)
         booter = Booter(self.queue, booted_by=self.environ.get("CLAUDE_CODE_SESSION_ID") or str(os.getpid()))
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._lasting, self._ingest)  # beside the others: what cannot be read stops none of them
             tasks.start_soon(self._lasting, self._watch)
             tasks.start_soon(self._lasting, booter.run)
+            tasks.start_soon(self._lasting, self._check)
 
-    async def _open_and_ingest(self) -> None:
-        queue = await anyio.to_thread.run_sync(lambda: self.queue, abandon_on_cancel=True)
-        await anyio.to_thread.run_sync(queue.ingest_spool, abandon_on_cancel=True)
+    async def _open_off_the_loop(self) -> None:
+        await anyio.to_thread.run_sync(lambda: self.queue, abandon_on_cancel=True)
+
+    async def _ingest(self) -> None:
+        await anyio.to_thread.run_sync(self.queue.ingest_spool, abandon_on_cancel=True)
+
+    async def _check(self) -> None:
+        """Look once, off the loop, whether the database is sound; `status` tells of what is found as well."""
+        queue = self.queue
+        look = functools.partial(checkup.look_if_due, queue.home, queue.clock())
+        if found := await anyio.to_thread.run_sync(look, abandon_on_cancel=True):
+            log.error("%s", found)
 
     async def _lasting(self, task: Callable[[], Awaitable[None]]) -> None:
         """Nothing that goes wrong in the background ends the server: it is said, and tried again."""

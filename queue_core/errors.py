@@ -87,6 +87,10 @@ class StoreFull(StoreError):
     """The disk has no room for another transaction."""
 
 
+class StoreReadOnly(StoreFull):
+    """The file system takes no writes, as if it were full: it may take them again."""
+
+
 class StoreTooNew(StoreError):
     """A newer runq has written this database; this one is too old to touch it."""
 

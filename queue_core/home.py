@@ -42,6 +42,16 @@ class Home(Frozen):
         return self.data + "/runq.lock"
 
     @property
+    def ballast(self) -> str:
+        """Room that is kept for how jobs ended, on a full disk."""
+        return self.data + "/ballast"
+
+    @property
+    def damaged(self) -> str:
+        """Says that the database was found damaged, and of what kind the damage is."""
+        return self.data + "/damaged"
+
+    @property
     def bells(self) -> str:
         return self.data + "/bells"
 
@@ -149,6 +159,7 @@ def make_folders(path: str) -> None:
             make_folders(above)
         try:
             os.mkdir(path, 0o700)
+            sync(above)  # what is durable inside it is found again
         except FileExistsError:
             if not os.path.isdir(path):
                 raise

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from queue_core.store import Inlet, Store
 
 
+LEAST_FREE = 2  # MiB that are never for new work: the ballast's, and as much again for it to be laid
 LONGEST_NOTE = 2000  # characters of what was refused that the audit trail keeps
 
 
@@ -60,11 +61,19 @@ def note_refusal(store: Store, by: Origin, why: str, now: float) -> None:
 
 
 def refuse_low_disk(home: Home, chosen: Settings) -> None:
-    """New work waits while the disk is nearly full, so that what is accepted can still be finished."""
+    """New work waits while the disk is nearly full, so that what is accepted can still be finished.
+
+    However little the user wants kept free: of the room that a spent ballast has left, nothing is for new work.
+    """
     found = os.statvfs(home.data)
     free = found.f_bavail * found.f_frsize / MIB
-    if free < chosen.min_free_mb:
+    if free < chosen.min_free_mb or free < LEAST_FREE:
+        kept = (
+            f"`min_free_mb` = {chosen.min_free_mb:g}"
+            if free < chosen.min_free_mb
+            else f"the {LEAST_FREE} kept for ends"
+        )
         raise StoreFull(
-            f"only {free:.0f} MiB are free where the queue lives ({home.data}), less than "
-            f"`min_free_mb` = {chosen.min_free_mb:g}; free some space and try again"
+            f"only {free:.0f} MiB are free where the queue lives ({home.data}), less than {kept}; "
+            "free some space and try again"
         )

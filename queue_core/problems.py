@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import os
 
-from queue_core import backups, rules, safekeeping, spool
+from queue_core import backups, checkup, rules, safekeeping, spool
 from queue_core.escalation import TAKEN_OVER
 from queue_core.health import level
 from queue_core.jobs import Filter
 from queue_core.model import WAITING
+from queue_core.sqlite import ballast
 from queue_core.views import how_to_approve, pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from queue_core.home import Home
     from queue_core.jobs import QueueRow
     from queue_core.look import Look
 
+LARGE_WAL = 32.0  # MiB; SQLite checkpoints every 4, and workers empty it
 FIXED_SQLITE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # each the first of its line without the WAL-reset bug
 
 
 def found(queue: Look, queues: Sequence[QueueRow], by_state: dict[str, int]) -> list[str]:
     """Everything worth a person's attention now; empty is good."""
     checks = (
+        checkup.problem(queue.home),
+        _wal(queue),
         _full(queue, by_state),
         _dead(queue, by_state),
         _held(queue, by_state),
         _disk(queue),
+        _ballast(queue),
         _policy(queue),
         _spool(queue),
         _backups(queue),
@@ -71,6 +77,22 @@ def _disk(queue: Look) -> str | None:
     if free >= queue.settings.min_free_mb:
         return None
     return f"only {free:.0f} MiB are free where the queue lives: free some, or jobs will be refused"
+
+
+def _wal(queue: Look) -> str | None:
+    """Readers of runq's own are short, so that a WAL that cannot be emptied has another program's in the way."""
+    if wal_mib(queue.home) > LARGE_WAL:
+        queue.store.leave_tidy()
+    if (grown := wal_mib(queue.home)) <= LARGE_WAL:
+        return None
+    return (
+        f"the database's WAL has grown to {grown:.0f} MiB, since another program reads from the database without an "
+        f"end: close whatever else has {queue.home.database} open"
+    )
+
+
+def _ballast(queue: Look) -> str | None:
+    return ballast.SPENT.format(queue.home.data) if ballast.spent(queue.home) else None
 
 
 def _policy(queue: Look) -> str | None:
@@ -131,6 +153,14 @@ def _backups(queue: Look) -> str | None:
     if not missed or not queue.live_workers():  # without a worker nothing is backed up, and little happens
         return None
     return f"no nightly backup for {missed / 86400:.0f} days, although a worker is up: `runq logs` may tell why"
+
+
+def wal_mib(home: Home) -> float:
+    """The size of the database's WAL, in MiB."""
+    try:
+        return os.stat(home.database + "-wal").st_size / (1024 * 1024)
+    except OSError:
+        return 0.0
 
 
 def free_mib(path: str) -> float:

@@ -19,7 +19,7 @@ from queue_core.home import Home, make_folder
 from queue_core.keeper import protocol, records
 from queue_core.liveness import living_workers
 from queue_core.sqlite import backup as engine
-from queue_core.sqlite import restore
+from queue_core.sqlite import damage, restore
 from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.engine import Database, connect, translate
 from queue_core.sqlite.flock import locked
@@ -174,6 +174,7 @@ def restore_backup(
                 restore.overwrite(home, staging.database)
             else:
                 restore.replace(home, staging.database, kept.path)
+        damage.forget(home)
     changes.ring(home, "work", "watch")
     kept_as = os.path.basename(kept.path) if kept.path else None
     return Restored(backup=chosen, kept_as=kept_as)
@@ -187,12 +188,17 @@ def refuse_others(caller: Caller) -> None:
 
 @contextmanager
 def _undone_on_failure(home: Home, kept: _Kept) -> Generator[None]:
-    """Leave nothing behind of a restore that failed, and say so in words."""
+    """Leave nothing behind of a restore that failed, and say so in words.
+
+    An interrupt is no failure: while SQLite puts the pages in place, it is heard of when they are committed. From
+    there on the copy of the database from before stays.
+    """
     try:
         yield
     except BaseException as error:
-        if kept.condition == "sound" and kept.path is not None:  # a copy of what is still in its place
-            engine.remove(kept.path)
+        safekeeping.forget_unneeded(home)
+        if isinstance(error, Exception) and kept.condition == "sound" and kept.path is not None:
+            engine.remove(kept.path)  # a copy of what is still in its place
         if isinstance(error, sqlite3.DatabaseError):
             failed = StoreError(f"the backup could not be restored ({error}); nothing was changed")
             raise translate(error, home) or failed from error

@@ -211,8 +211,7 @@ def _tidy(home: Home) -> None:
 
     for name in _half_made(home):
         engine.remove(f"{home.backups}/{name}")
-    if unused := _kept_for_nothing(home):
-        engine.remove(unused)
+    forget_unneeded(home)
     shutil.rmtree(home.restoring, ignore_errors=True)
 
 
@@ -240,8 +239,13 @@ def need_kept(home: Home) -> None:
     sync(home.restoring)
 
 
+def forget_unneeded(home: Home) -> None:
+    """Remove the copy of a restore that has come to its end, whichever way, before it changed anything."""
+    if unused := _kept_for_nothing(home):
+        engine.remove(unused)
+
+
 def _kept_for_nothing(home: Home) -> str | None:
-    """The copy that a restore has made which was killed before it changed anything."""
     try:
         with open(f"{home.restoring}/{KEPT}", "rb") as file:
             path = f"{home.backups}/{os.path.basename(os.fsdecode(file.read()))}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from queue_core.home import Home
 
 BALLAST = 64 * 1024
+_NO_FILE = (errno.ELOOP, errno.ENXIO)  # a link, a socket
 
 
 def leave(home: Home, admissions: Sequence[Admission], *, now: float) -> str:
@@ -34,8 +35,8 @@ def leave(home: Home, admissions: Sequence[Admission], *, now: float) -> str:
     try:
         _write(home, spool_id, text)
     except OSError:
-        _give_up_ballast(home)
         try:
+            _give_up_ballast(home)
             _write(home, spool_id, text)
         except OSError as error:
             raise StoreFull(
@@ -47,15 +48,17 @@ def leave(home: Home, admissions: Sequence[Admission], *, now: float) -> str:
 def keep_ballast(home: Home) -> None:
     """Set aside the room that the spool may need on a full disk; best done while there is some."""
     path = home.spool + "/.ballast"
-    if os.path.exists(path):
-        return
-    make_folder(home.spool)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(b"\0" * BALLAST)
+        if os.lstat(path).st_size == BALLAST:
+            return
     except OSError:
-        pass
+        make_folder(home.spool)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(BALLAST))  # a file system that compresses would set nothing aside for zeros
+    except OSError:  # the disk is full by now: what room there was is better left to others
+        remove(path)
 
 
 def pending(home: Home) -> list[str]:
@@ -77,7 +80,7 @@ def read(path: str) -> list[Admission] | None:
         return [from_dict(item, spool_id=spool_id(path, index)) for index, item in enumerate(items)]
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, IsADirectoryError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IsADirectoryError) as error:
         set_aside(path)
         raise QueueError(f"{path}.broken is no job that this runq can read ({error}); it was set aside") from None
 
@@ -87,8 +90,8 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ValueError("it is a link") from None
+        if error.errno in _NO_FILE:
+            raise ValueError("it is no file") from None
         raise
 
 
@@ -111,6 +114,20 @@ def remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+def remove_unfinished(home: Home, *, before: float) -> None:
+    """Remove what killed hooks have left half-written, and last wrote to before this time (seconds since the epoch)."""
+    try:
+        parts = [f"{home.spool}/{name}" for name in os.listdir(home.spool) if name.endswith(".part")]
+    except OSError:
+        return
+    for path in parts:
+        try:
+            if os.lstat(path).st_mtime < before:
+                os.unlink(path)
+        except OSError:
+            continue
 
 
 def _write(home: Home, name: str, text: str) -> None:

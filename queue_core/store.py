@@ -60,6 +60,14 @@ if TYPE_CHECKING:
     class Store(Inlet, Protocol):
         """Times are seconds since the epoch and are given, never read."""
 
+        @property
+        def patience(self) -> float:
+            """How many seconds a write waits for others."""
+            ...
+
+        @patience.setter
+        def patience(self, seconds: float) -> None: ...
+
         # writes
         def exchange(
             self,

@@ -17,6 +17,7 @@ from queue_core.programs import find
 from queue_core.quotas import QueueLimits
 from queue_core.service import Queue
 from queue_core.setting_table import SPECS, TABLES
+from queue_core.sqlite import ballast, damage
 from queue_core.sqlite.diagnosis import SQLITE_VERSION, diagnose
 from queue_core.value import Frozen
 from queue_core.version import VERSION
@@ -189,6 +190,8 @@ def _disk(home: Home, chosen: Settings) -> Iterator[Finding]:
     enough = free >= chosen.min_free_mb
     text = f"{size(int(free * settings.MIB))} free" + ("" if enough else ": free some, or jobs will be refused")
     yield Finding(name="disk", level="ok" if enough else "wrong", text=text)
+    if ballast.spent(home):
+        yield Finding(name="ballast", level="wrong", text=ballast.SPENT.format(home.data))
 
 
 def _sqlite() -> Finding:
@@ -212,6 +215,7 @@ def _database(home: Home) -> Iterator[Finding]:
     elif found.error:
         yield Finding(name="database", level="wrong", text=f"{home.database}: {found.error}")
     else:
+        damage.forget(home)  # if it was found damaged before, it has been mended since
         yield Finding(name="database", level="ok", text=f"schema {found.schema}, {size(found.size)}, sound")
 
 
@@ -238,7 +242,7 @@ def _queue(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     at_once = f"{stored['parallelism']} jobs of a queue at once, {stored['max_running']} on this host"
     yield Finding(name="limits", level="ok", text=f"{at_once}; {health['capacity']} waiting")
     for problem in health["problems"]:
-        if not problem.startswith("agents may"):
+        if not problem.startswith(("agents may", "the ballast")):  # said above
             yield Finding(name="queue", level="warning", text=problem)
 
 

@@ -22,15 +22,30 @@ if TYPE_CHECKING:
     from queue_core.model import Caller, Origin
 
 
+BESIDE = 0.5  # seconds that a verb waits for the lock for what it was not asked for
+
+
 @contextmanager
 def opened() -> Generator[Queue]:
     """The queue of this environment, with what hooks had to leave in the spool taken in."""
     queue = Queue.open()
     try:
-        _take_in_spool(queue)
+        with _hurried(queue):
+            _take_in_spool(queue)
         yield queue
     finally:
-        _close(queue)
+        with _hurried(queue):
+            _close(queue)
+
+
+@contextmanager
+def _hurried(queue: Queue) -> Generator[None]:
+    """Reading needs no lock: a verb that reads answers even while whoever holds it is stopped."""
+    patience, queue.store.patience = queue.store.patience, BESIDE
+    try:
+        yield
+    finally:
+        queue.store.patience = patience
 
 
 def _take_in_spool(queue: Queue) -> None:

@@ -105,7 +105,8 @@ def _pid(queue: Queue, job: View) -> int | None:
 def _is_missed(queue: Queue, view: View) -> bool:
     """Whether a worker, if one came up, would ever find something to do: a command, in a queue that is not paused."""
     jobs = queue.list_view(Filter(states=("available", "scheduled", "blocked"), limit=100))["jobs"]
-    return any(job["handler"] is None and not view["queues"][job["queue"]]["paused"] for job in jobs)
+    paused = {name for name, queue in view["queues"].items() if queue["paused"]}  # there may be a new one by now
+    return any(job["handler"] is None and job["queue"] not in paused for job in jobs)
 
 
 def run_list(given: Given) -> int:

@@ -105,8 +105,8 @@ def _admit_one(
     state = entry_state(held=admission.held is not None, unmet=unmet, due_at=admission.due_at, now=now)
     row = _row(admission, state, unmet, now)
     cursor = tx.execute(_INSERT, row)
-    if cursor.rowcount == 0 and _gives_way(tx, admission, now):
-        cursor = tx.execute(_INSERT, row)
+    if cursor.rowcount == 0 and _gives_way(tx, admission, now):  # and what this one waits for may have ended with it
+        return _admit_one(tx, admission, refs, now, parallelism, within)
     if cursor.rowcount == 0:
         receipt = _existing(tx, admission.job, within)
     else:

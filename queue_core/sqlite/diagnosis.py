@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-from queue_core.errors import StoreBusy
+from queue_core.errors import StoreBusy, StoreError
 from queue_core.sqlite.backup import fault
 from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION, connect, sqlite3
 from queue_core.sqlite.flock import locked
@@ -29,8 +30,10 @@ class Diagnosis(Frozen):
 
 def diagnose(home: Home) -> Diagnosis:
     """Look at the file: is it ours, of a version that this runq knows, sound (`quick_check`) and whole?"""
-    if not os.path.exists(home.database):
+    if not os.path.lexists(home.database):
         return Diagnosis(exists=False)
+    if not os.path.isfile(home.database):
+        return Diagnosis(exists=True, error="it is no file; move it away")
     size = os.path.getsize(home.database)
     connection = connect(home, patience=1.0)
     try:
@@ -42,6 +45,33 @@ def diagnose(home: Home) -> Diagnosis:
     finally:
         _close(home, connection)
     return Diagnosis(exists=True, schema=schema, size=size, error=wrong)
+
+
+def quick_check(home: Home, *, seconds: float) -> str | None:
+    """Read every page, for so long or a little longer: the damage, in words; None if there is none.
+
+    StoreError if it cannot be told.
+    """
+    connection = connect(home, patience=1.0)
+    give_up = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > give_up, 10_000)
+    try:
+        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return str(error)
+        raise StoreError(
+            f"it could not be looked whether {home.database} is sound ({error}); it is tried later"
+        ) from error
+    finally:
+        connection.set_progress_handler(None, 0)
+        _close(home, connection)
+    return None if found == "ok" else in_words(found)
+
+
+def in_words(found: str) -> str:
+    """The first thing that a check has found, without what SQLite says of every one."""
+    return found.removeprefix("*** in database main ***\n").partition("\n")[0]
 
 
 def _close(home: Home, connection: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 
-from queue_core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
+from queue_core.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreTooNew
 from queue_core.home import Home, prepare, refuse_network_file_system
 from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.flock import locked
@@ -29,8 +29,10 @@ SCHEMA_VERSION = 3
 # Whoever finds nobody else connected reads the whole WAL first and forgets what of it was checkpointed, so
 # where processes only come and go, as hooks do, it would grow for ever and cost each of them more.
 VISITORS_WAL = 512 * 1024  # bytes
+LONG_WAL = 8 * 1024 * 1024  # bytes
+READERS = 0.1  # seconds that emptying the WAL waits for readers, under the lock
 BUSY_TIMEOUT = 10.0  # seconds; behind the flock only a foreign program can make anybody wait
-_FULL_ERRORS = ("database or disk is full", "disk I/O error")
+_FULL, _IO_ERROR = "database or disk is full", "disk I/O error"
 
 
 class Database:
@@ -43,6 +45,8 @@ class Database:
         prepare(home)
         fresh = _create_if_missing(home)
         self.connection = connect(home, patience=patience)
+        self.stays = False  # whether it writes again and again, and so has to keep the WAL short
+        self._wal_from = LONG_WAL  # the WAL is looked at when it is longer
         self.follows = True  # whether it goes on with a file that has been put in this one's place
         self.file = identity(home.database)
         try:
@@ -64,6 +68,7 @@ class Database:
         with locked(self.home.write_lock, self.patience):
             if identity(self.home.database) != self.file:
                 self._follow()
+            refuse_damaged(self.home)
             try:
                 begin(self.connection)
                 self._verify_version()
@@ -71,21 +76,61 @@ class Database:
                 self.connection.execute("COMMIT")
             except BaseException as error:
                 self._roll_back()
-                translated = translate(error, self.home)
-                if translated is None:
+                if _IO_ERROR in str(error):
+                    self._void()
+                explained = explain(error, self.connection, self.home)
+                if explained is None:
                     raise
-                raise translated from error
+                raise explained from error
+            if self.stays:
+                self._bound_wal()
         return result
 
-    def shorten_wal(self) -> None:
-        """Empty a WAL that has grown, for when no process stays that would do it (a reader may prevent it)."""
+    def finish(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`write` for what ends something: on a full disk it has the ballast's room, and then the WAL's."""
         try:
-            grown = os.stat(self.home.database + "-wal").st_size > VISITORS_WAL
-        except FileNotFoundError:
-            return
-        if grown:
-            with locked(self.home.write_lock, self.patience):
-                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return self.write(change, *args, **kwargs)
+        except StoreReadOnly:
+            raise
+        except StoreFull:
+            from queue_core.sqlite import ballast
+
+            if not ballast.give_up(self.home) and not self.shorten_wal(beyond=0):
+                raise
+            return self.write(change, *args, **kwargs)
+
+    def shorten_wal(self, beyond: int = VISITORS_WAL) -> bool:
+        """Empty a WAL of more bytes than this, if nobody reads from it; whether that was done.
+
+        It comes after writes that are durable: nothing that is in its way is an error of theirs.
+        """
+        try:
+            if os.stat(self.home.database + "-wal").st_size <= beyond:
+                return False
+            with locked(self.home.write_lock, min(self.patience, READERS)):
+                return self._checkpoint()
+        except (OSError, StoreError, sqlite3.Error):
+            return False
+
+    def _bound_wal(self) -> None:
+        """SQLite begins its WAL anew when nobody reads from it at that moment, which among many readers never comes.
+
+        One that does not end is waited for only once in so many bytes.
+        """
+        try:
+            length = os.stat(self.home.database + "-wal").st_size
+            if length > self._wal_from:
+                self._wal_from = LONG_WAL if self._checkpoint() else length + LONG_WAL
+        except (OSError, sqlite3.Error):  # the change is durable, whatever this is
+            pass
+
+    def _checkpoint(self) -> bool:
+        """Readers of runq's own are done within milliseconds; a foreign one may read for hours."""
+        self.connection.execute(f"PRAGMA busy_timeout = {READERS * 1000:.0f}")
+        try:
+            return self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {self.patience * 1000:.0f}")
 
     def close(self) -> None:
         """Close under the flock: closing the last connection checkpoints."""
@@ -96,12 +141,26 @@ class Database:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
+    def _void(self) -> None:
+        """Have what a commit that failed has written taken for nothing, by writing something harmless in its place.
+
+        Its frames may lie whole in the WAL although they could not be synced. SQLite says that it failed, so a hook
+        leaves its job in the spool; whoever opens the database next would find them, and have the job twice.
+        """
+        try:
+            begin(self.connection)
+            self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self.connection.execute("COMMIT")
+        except sqlite3.Error:  # the sync fails again, but the frames are overwritten
+            self._roll_back()
+
     def _version(self) -> int:
         try:
             application, version, filled = _identify(self.connection)
         except sqlite3.DatabaseError as error:
             raise translate(error, self.home) or StoreError(str(error)) from None
-        if application != APPLICATION_ID and (application or version or filled):
+        short = not version and 0 < os.path.getsize(self.home.database) < 512  # SQLite takes that for an empty one
+        if short or (application != APPLICATION_ID and (application or version or filled)):
             raise StoreError(
                 f"{self.home.database} is not runq's database; move it away or set RUNQ_HOME to another folder"
             )
@@ -141,6 +200,7 @@ class Database:
         from queue_core.sqlite.migrations import migrate
 
         with locked(self.home.write_lock, self.patience):
+            refuse_damaged(self.home)
             try:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 begin(self.connection)
@@ -193,15 +253,48 @@ def translate(error: BaseException, home: Home) -> StoreError | None:
     text = str(error)
     if "locked" in text or "busy" in text:
         return StoreBusy("the queue is busy: another program holds its database locked; try again in a moment")
-    if any(part in text for part in _FULL_ERRORS):
+    if _FULL in text:
         return StoreFull(f"the disk that holds {home.data} is full; free some space and try again")
+    if _IO_ERROR in text:  # which a full disk can be as well
+        return StoreFull(f"the disk that holds {home.data} is full or fails ({text}); free some space, or look into it")
     if "readonly" in text or "unable to open" in text:
-        return StoreError(
+        refused = StoreReadOnly if "readonly" in text else StoreError
+        return refused(
             f"{home.database} cannot be written to; make {home.data} writable or set RUNQ_HOME to another folder"
         )
     if "malformed" in text or "not a database" in text:
-        return StoreError(f"{home.database} is damaged or no SQLite database ({text}); {_way_out(home)}")
+        return damaged(home, text)
     return None
+
+
+def explain(error: BaseException, connection: sqlite3.Connection, home: Home) -> StoreError | None:
+    """`translate`, and a second look where rows made no sense: damage may look like anything to whoever reads them."""
+    translated = translate(error, home)
+    if translated or not isinstance(error, (sqlite3.DatabaseError, LookupError, TypeError, ValueError)):
+        return translated
+    try:
+        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as second:
+        return translate(second, home)
+    if found != "ok":
+        return damaged(home, found.removeprefix("*** in database main ***\n").partition("\n")[0])
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreError(f"{home.database} cannot be used ({error}); `runq doctor` tells what is wrong with it")
+    return None
+
+
+def damaged(home: Home, what: str) -> StoreError:
+    """What is wrong with a file that is no sound database, and the way out."""
+    return StoreError(f"{home.database} is damaged or no SQLite database ({what}); {_way_out(home)}")
+
+
+def refuse_damaged(home: Home) -> None:
+    """StoreError for a database that was found damaged: a write could make it worse, and would be lost with it."""
+    if os.path.exists(home.damaged):
+        from queue_core.sqlite.damage import noted
+
+        if what := noted(home):
+            raise damaged(home, what)
 
 
 def _begin_after_leftovers(tx: sqlite3.Connection, home: Home) -> None:
@@ -237,6 +330,8 @@ def _create_if_missing(home: Home) -> bool:
     try:
         descriptor = os.open(home.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
+        if not os.path.isfile(home.database):
+            raise StoreError(f"{home.database} is no file; move it away or set RUNQ_HOME to another folder") from None
         return False
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

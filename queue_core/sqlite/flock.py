@@ -8,10 +8,11 @@ has given up lets go of it again.
 from __future__ import annotations
 
 import _thread
+import errno
 import fcntl
 import os
 
-from queue_core.errors import StoreBusy, StoreError
+from queue_core.errors import StoreBusy, StoreError, StoreReadOnly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreError(
+        refused = StoreReadOnly if error.errno == errno.EROFS else StoreError
+        raise refused(
             f"{path} cannot be opened ({error.strerror}); make its folder writable or set RUNQ_HOME to another one"
         ) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from queue_core.errors import StoreBusy, StoreError
+from queue_core.errors import StoreBusy, StoreError, StoreFull
 from queue_core.sqlite.engine import translate
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ MARGIN = 1.0  # seconds beyond the database's own patience
 class _Change:
     """One caller's change, and what became of it."""
 
-    def __init__(self, run: Callable[[sqlite3.Connection], Any]) -> None:
+    def __init__(self, run: Callable[[sqlite3.Connection], Any], *, ends: bool) -> None:
         self.run = run
+        self.ends = ends  # whether it may have the room that is kept for ends
         self.done = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -49,7 +50,13 @@ class GroupCommit:
 
     def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a change with those that wait beside it; returns when it is durable."""
-        mine = _Change(lambda tx: change(tx, *args, **kwargs))
+        return self._wait_for(_Change(lambda tx: change(tx, *args, **kwargs), ends=False))
+
+    def finish(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a change that ends something."""
+        return self._wait_for(_Change(lambda tx: change(tx, *args, **kwargs), ends=True))
+
+    def _wait_for(self, mine: _Change) -> Any:
         with self._changed:
             if self._closed:
                 raise StoreError("this queue has been closed; open it again")
@@ -73,8 +80,9 @@ class GroupCommit:
                 self._waiting.remove(change)
             return waits
 
-    def shorten_wal(self) -> None:
-        """Nothing to do: SQLite checkpoints by itself where a process stays."""
+    def shorten_wal(self) -> bool:
+        """Under the lock, so that the connection is nobody else's meanwhile."""
+        return self._database.shorten_wal()
 
     def close(self) -> None:
         """Finish what waits, then close the database."""
@@ -85,14 +93,22 @@ class GroupCommit:
 
     def _serve(self) -> None:
         while batch := self._next_batch():
-            try:
-                self._database.write(_run_all, batch)
-            except BaseException as error:
-                for change in batch:
-                    change.error = change.error or error
+            self._commit(batch)
             for change in batch:
                 change.done.set()
         self._database.close()
+
+    def _commit(self, batch: list[_Change]) -> None:
+        """All in one transaction; on a full disk the ends among them in one of their own."""
+        ends = [change for change in batch if change.ends]
+        commit = self._database.finish if len(ends) == len(batch) else self._database.write
+        try:
+            commit(_run_all, batch)
+        except BaseException as error:
+            for change in batch:
+                change.error = change.error or error
+            if isinstance(error, StoreFull) and 0 < len(ends) < len(batch):
+                self._commit(ends)
 
     def _next_batch(self) -> list[_Change]:
         with self._changed:
@@ -106,6 +122,7 @@ class GroupCommit:
 def _run_all(tx: sqlite3.Connection, batch: list[_Change]) -> None:
     for change in batch:
         tx.execute("SAVEPOINT one")
+        change.error = None  # of an earlier try of all
         try:
             change.result = change.run(tx)
         except BaseException as error:

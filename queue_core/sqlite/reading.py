@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import _thread
 
-from queue_core.errors import StoreError, UsageError
-from queue_core.sqlite.engine import Database, connect, identity, sqlite3, translate
+from queue_core.errors import UsageError
+from queue_core.sqlite.engine import Database, connect, explain, identity, sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,10 +60,13 @@ class Reading:
                 self._reader = connect(self._home)
             try:
                 return run(self._reader, read)
-            except sqlite3.DatabaseError as error:
-                raise translate(error, self._home) or StoreError(f"the queue could not be read ({error})") from error
             except UnicodeEncodeError:
                 raise UsageError("what was asked for is no valid UTF-8 text, as all that is stored is") from None
+            except Exception as error:
+                explained = explain(error, self._reader, self._home)
+                if explained is None:
+                    raise
+                raise explained from error
 
     def _follow(self) -> None:
         """Read from the file that has taken the place of the old one, if that is one to be written to as well."""

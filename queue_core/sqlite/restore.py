@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 
+from queue_core.errors import StoreBusy
 from queue_core.home import sync
 from queue_core.sqlite.backup import Numbers, patiently, remove
 from queue_core.sqlite.driver import sqlite3
@@ -67,13 +69,15 @@ def stage(backup: str, path: str) -> None:
 def overwrite(home: Home, staged: str) -> None:
     """Make a sound database hold what the staged one holds, in one transaction; the caller has the write lock.
 
-    The file stays the same: whoever has it open sees the new content with its next statement.
+    The file stays the same: whoever has it open sees the new content with its next statement. That the WAL cannot be
+    emptied afterwards (a full disk) changes nothing about it.
     """
     source = sqlite3.connect(uri(staged, "rw"), isolation_level=None, uri=True)
     target = connect(home)
     try:
         source.backup(target, progress=patiently())
-        target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(sqlite3.Error):
+            target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         target.close()
         source.close()
@@ -84,6 +88,7 @@ def replace(home: Home, staged: str, aside: str | None) -> None:
 
     What was there is kept as `aside`, its WAL beside it: that must never be applied to the new file.
     """
+    _gather(staged)
     if aside is not None:
         try:
             os.link(home.database, aside)
@@ -96,3 +101,14 @@ def replace(home: Home, staged: str, aside: str | None) -> None:
     sync(staged)
     os.replace(staged, home.database)
     sync(home.data)
+
+
+def _gather(staged: str) -> None:
+    """Have all that was written to it in the one file that is moved: closing it says nothing of a full disk."""
+    connection = sqlite3.connect(uri(staged, "rw"), isolation_level=None, uri=True)
+    try:
+        busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.close()
+    if busy:
+        raise StoreBusy("another program has the copy open that is to be put in place; close it and try again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 
+from queue_core.errors import StoreFull
 from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, sqlite3
 from queue_core.sqlite.reading import Reading
 
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
         def write(
             self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
         ) -> T: ...
-        def shorten_wal(self) -> None: ...
+        def finish(
+            self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        ) -> T:
+            """The same for what ends something: it is given room that nothing else has."""
+            ...
+
+        def shorten_wal(self) -> bool: ...
         def close(self) -> None: ...
 
 
@@ -42,8 +49,12 @@ class Inline:
         with self._one_at_a_time:
             return self._database.write(change, *args, **kwargs)
 
-    def shorten_wal(self) -> None:
-        self._database.shorten_wal()
+    def finish(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._one_at_a_time:
+            return self._database.finish(change, *args, **kwargs)
+
+    def shorten_wal(self) -> bool:
+        return self._database.shorten_wal()
 
     def close(self) -> None:
         self._database.close()
@@ -55,6 +66,7 @@ class SqliteStore(Reading):
     def __init__(self, home: Home, *, patience: float = BUSY_TIMEOUT, group_commit: bool = False) -> None:
         """Open or make the database. With `group_commit`, writes that wait together share a transaction."""
         self._database = database = Database(home, patience=patience)
+        database.stays = True
         super().__init__(home, database, lambda: self._writer.write(lambda _: None))
         if group_commit:
             from queue_core.sqlite.group_commit import GroupCommit
@@ -63,13 +75,22 @@ class SqliteStore(Reading):
         else:
             self._writer = Inline(database)
 
+    @property
+    def patience(self) -> float:
+        """How many seconds a write waits for others."""
+        return self._database.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._database.patience = seconds
+
     def close(self) -> None:
         """Let go of the file. Nothing is pending: every write was durable when it returned."""
         self._stop_reading()
         self._writer.close()
 
     def leave_tidy(self) -> None:
-        """For a process that came for one write and finds itself alone."""
+        """For a process that came for one write and finds itself alone, and for one that stays, now and then."""
         self._writer.shorten_wal()
 
     # writes
@@ -107,20 +128,27 @@ class SqliteStore(Reading):
         handlers: Collection[str] = (),
         commands: bool = True,
     ) -> tuple[list[JobState | None], list[Lease]]:
+        from queue_core.sqlite import ballast
         from queue_core.sqlite.claim import Claimant, claim
         from queue_core.sqlite.settle import settle
 
+        how: dict[str, Any] = {"now": now, "chance": chance, "permanent_exit_codes": permanent_exit_codes}
+        if want <= 0 or ballast.spent(self._home):  # what room there is belongs to what runs
+            return self.settle(settlements, **how) if settlements else [], []
         claimant = Claimant(
             worker=worker, keeper=keeper, host=host, tokens=tokens, handlers=handlers, commands=commands
         )
 
         def settle_and_claim(tx: sqlite3.Connection) -> tuple[list[JobState | None], list[Lease]]:
-            states = settle(tx, settlements, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes)
-            if want <= 0:
-                return states, []
+            states = settle(tx, settlements, **how)
             return states, claim(tx, claimant, want=want, max_running=max_running, now=now, may_run=may_run)
 
-        return self._writer.write(settle_and_claim)
+        try:
+            return self._writer.write(settle_and_claim)
+        except StoreFull:
+            if not settlements:
+                raise
+            return self.settle(settlements, **how), []
 
     def settle(
         self,
@@ -132,24 +160,24 @@ class SqliteStore(Reading):
     ) -> list[JobState | None]:
         from queue_core.sqlite.settle import settle
 
-        return self._writer.write(
+        return self._writer.finish(
             settle, settlements, now=now, chance=chance, permanent_exit_codes=permanent_exit_codes
         )
 
     def cancel(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved:
-        return self._control("cancel", ids, by=by, now=now)
+        return self._end("cancel", ids, by=by, now=now)
 
     def approve(self, ids: Sequence[int], *, by: Origin, now: float, folders: Mapping[int, str] | None = None) -> Moved:
         return self._control("approve", ids, by=by, now=now, folders=folders)
 
     def reject(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved:
-        return self._control("reject", ids, by=by, now=now)
+        return self._end("reject", ids, by=by, now=now)
 
     def replay(self, ids: Sequence[int], *, held: Mapping[int, str], by: Origin, now: float) -> Moved:
         return self._control("replay", ids, held=held, by=by, now=now)
 
     def discard(self, ids: Sequence[int], *, by: Origin, now: float) -> Moved:
-        return self._control("discard", ids, by=by, now=now)
+        return self._end("discard", ids, by=by, now=now)
 
     def pin(self, ids: Sequence[int], *, by: Origin, cap: int, now: float) -> tuple[Moved, list[int]]:
         return self._control("pin", ids, by=by, cap=cap, now=now)
@@ -163,7 +191,7 @@ class SqliteStore(Reading):
         return self._writer.write(queues.pause, queue, paused=paused, parallelism=parallelism, by=by, now=now)
 
     def prune(self, *, before: float, limit: int) -> list[tuple[int, int]]:
-        return self._control("prune", before=before, limit=limit)
+        return self._end("prune", before=before, limit=limit)
 
     def nth_newest_end(self, keep: int) -> float | None:
         return self._control("nth_newest_end", keep)
@@ -172,6 +200,11 @@ class SqliteStore(Reading):
         from queue_core.sqlite import control
 
         return self._writer.write(getattr(control, verb), *args, **kwargs)
+
+    def _end(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+        from queue_core.sqlite import control
+
+        return self._writer.finish(getattr(control, verb), *args, **kwargs)
 
     def register(
         self,
@@ -217,7 +250,7 @@ class SqliteStore(Reading):
     def _worker(self, verb: str, *args: Any, **kwargs: Any) -> Any:
         from queue_core.sqlite import workers
 
-        return self._writer.write(getattr(workers, verb), *args, **kwargs)
+        return self._writer.finish(getattr(workers, verb), *args, **kwargs)
 
     def add_schedule(
         self, row: ScheduleRow, *, by: Origin, replacing: ScheduleRow | None = None, most: int | None = None

@@ -240,6 +240,8 @@ class TestRestore:
                 assert again["id"] > added["id"]
                 assert server.call("status")["counts"]["scheduled"] == 2
 
+    @pytest.mark.claim("restore")
+    @pytest.mark.claim("file")
     @pytest.mark.parametrize("state", ["damaged", "gone"])
     def test_so_does_one_under_which_the_file_was_replaced(self, tmp_path: Path, state: str):
         with Place(tmp_path) as place:
@@ -292,6 +294,7 @@ def no_header(path: Path):
         file.write(b"\xa5" * 100)
 
 
+@pytest.mark.claim("restore")
 class TestTheDrill:
     @pytest.mark.parametrize("harm", [garbage, cut_in_half, no_header])
     def test_a_damaged_database_names_the_way_out_and_comes_back(self, cli: Cli, harm):

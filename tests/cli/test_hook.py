@@ -119,6 +119,7 @@ def begin_exclusive(home: Home) -> Iterator[None]:
         foreign.close()
 
 
+@pytest.mark.claim("spool")
 @pytest.mark.parametrize("lock", [flock, begin_exclusive])
 def test_a_locked_database_sends_the_job_to_the_spool_and_it_is_taken_in_once(cli: Cli, lock):
     cli.add("--", "true")
@@ -136,6 +137,7 @@ def test_a_locked_database_sends_the_job_to_the_spool_and_it_is_taken_in_once(cl
     assert not path.exists()
 
 
+@pytest.mark.claim("spool")
 def test_add_in_a_hook_goes_to_the_spool_as_well(cli: Cli):
     cli.add("--", "true")
     with flock(cli.paths):
@@ -143,6 +145,7 @@ def test_add_in_a_hook_goes_to_the_spool_as_well(cli: Cli):
     assert cli.states() == {1: "available", 2: "available"}
 
 
+@pytest.mark.claim("spool")
 def test_a_spooled_input_survives_with_all_its_bytes(cli: Cli):
     cli.add("--", "true")
     given = payload(x="ü\u2028")

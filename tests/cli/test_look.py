@@ -1,7 +1,12 @@
 """`runq status`, `list` and `health`: the contract's keys, the filters, the exit codes, lines for other programs."""
 
+import fcntl
+from typing import Any
+
 import pytest
 
+from queue_core.cli import dispatch
+from queue_core.service import Queue
 from tests.cli.conftest import AGENT, Cli
 
 JOB_KEYS = {
@@ -193,3 +198,34 @@ def test_a_reader_that_leaves_early_is_no_error(cli: Cli):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(30) == 0
+
+
+def test_a_queue_that_appears_while_status_looks_is_no_error(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The jobs are looked at after the queues, and somebody may have queued one in a new queue in between."""
+    cli.add("--", "true")
+    cli.ok("pause")
+    look = Queue.status_view
+
+    def then_one_more(queue: Queue) -> Any:
+        view = look(queue)
+        cli.add("--queue", "new", "--", "true")
+        return view
+
+    monkeypatch.setattr(Queue, "status_view", then_one_more)
+    monkeypatch.setenv("RUNQ_HOME", str(cli.home))
+    assert dispatch.run(["status"]) == 0
+    assert "jobs\tavailable\t1\n" in capsys.readouterr().out
+
+
+@pytest.mark.claim("spool")
+def test_whoever_looks_waits_for_no_lock(cli: Cli):
+    """Whoever holds the write lock may be stopped for long; what is to be taken in keeps until it goes on."""
+    job = cli.add("--", "true")
+    with (cli.home / "runq.lock").open("a") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        assert cli("hook", "--", "true").code == 0
+        looked = cli("status", str(job), "--json", timeout=9.0)  # a write waits for ten
+        assert looked.json["state"] == "available"
+    assert len(cli.ok("list", "--json").json["jobs"]) == 2

@@ -228,6 +228,20 @@ class TestAKeyThatAnAgentsHeldJobHas:
         asked = bench.add(unique="nightly", caller="agent", held="no rule")
         assert bench.receipt(unique="nightly", caller="agent").id == asked
 
+    def test_what_waits_for_the_one_that_gives_way_does_not_wait_for_ever(self, bench: Bench) -> None:
+        asked = bench.add(unique="nightly", caller="agent", held="no rule")
+        receipt = bench.receipt(unique="nightly", after_any=(asked,))
+        assert (bench.state(asked), receipt.state) == ("cancelled", "available")
+        assert bench.store.dependencies(receipt.id) == []
+
+    def test_nothing_gives_way_to_what_could_then_never_run(self, bench: Bench) -> None:
+        asked = bench.add(unique="nightly", caller="agent", held="no rule")
+        follower = bench.add(after=(asked,))
+        for needed in (asked, follower):
+            with pytest.raises(InvalidJob, match=f"job {needed} is cancelled"):
+                bench.add(unique="nightly", after=(needed,))
+        assert bench.states(asked, follower) == ["held", "blocked"]
+
     def test_nor_where_it_may_run(self, bench: Bench) -> None:
         live = bench.add(unique="nightly", caller="agent")
         assert bench.receipt(unique="nightly").id == live

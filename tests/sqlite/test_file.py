@@ -20,6 +20,8 @@ from tests.sqlite.conftest import raw
 if TYPE_CHECKING:
     from queue_core.home import Home
 
+pytestmark = pytest.mark.claim("file")
+
 
 class TestIdentity:
     @pytest.mark.usefixtures("store")

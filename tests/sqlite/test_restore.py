@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from queue_core.restoring import Restored
 
+pytestmark = pytest.mark.claim("restore")
+
 
 def restore(home: Home, wanted: str | None = None, now: float = START + 100) -> Restored:
     chosen = restoring.choose(home, wanted, now=now).chosen

@@ -195,6 +195,7 @@ class TestMigration:
         assert (new.argv, new.state, bench.job(other).escalated_to) == (("echo", 'a "b" ]'), "available", None)
         bench.store.close()
 
+    @pytest.mark.claim("migration")
     def test_eight_processes_that_start_at_once_make_one_queue(self, tmp_path: Path) -> None:
         from queue_core.home import Home
 

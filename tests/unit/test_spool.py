@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queue_core.home import Home
+
+pytestmark = pytest.mark.claim("spool")
 
 NOW = 1_800_000_000.0
 FULL_JOB = NewJob(
@@ -151,6 +154,24 @@ def test_a_broken_file_is_set_aside_and_not_lost(home: Home, text: str) -> None:
     assert Path(str(path) + ".broken").read_text(encoding="utf-8") == text
 
 
+def test_a_file_whose_job_is_of_another_shape_is_set_aside(home: Home) -> None:
+    spool.leave(home, [PLAIN], now=NOW)
+    Path(spool.pending(home)[0]).write_text('[{"job": []}]')
+    with pytest.raises(QueueError, match="set aside"):
+        spool.read(spool.pending(home)[0])
+
+
+def test_a_socket_is_set_aside(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool.leave(home, [PLAIN], now=NOW)
+    (path,) = map(Path, spool.pending(home))
+    path.unlink()
+    monkeypatch.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(path.name)
+    with pytest.raises(QueueError, match="set aside"):
+        spool.read(str(path))
+
+
 class TestBallast:
     def test_it_is_given_up_when_the_disk_is_full_and_the_job_is_kept(
         self, home: Home, monkeypatch: pytest.MonkeyPatch
@@ -180,6 +201,25 @@ class TestBallast:
         with pytest.raises(StoreFull, match="free some space"):
             spool.leave(home, [PLAIN], now=NOW)
         assert os.listdir(home.spool) == []
+
+    def test_where_nothing_can_be_removed_either_that_is_said_in_one_sentence(
+        self, home: Home, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read_only(*_: object, **__: object) -> int:
+            raise OSError(30, "Read-only file system")
+
+        spool.keep_ballast(home)
+        monkeypatch.setattr(os, "open", read_only)
+        monkeypatch.setattr(os, "unlink", read_only)
+        with pytest.raises(StoreFull, match="Read-only file system"):
+            spool.leave(home, [PLAIN], now=NOW)
+
+    def test_one_that_was_laid_on_a_full_disk_is_laid_again(self, home: Home) -> None:
+        spool.keep_ballast(home)
+        ballast = Path(home.spool, ".ballast")
+        ballast.write_bytes(b"short")
+        spool.keep_ballast(home)
+        assert ballast.stat().st_size == spool.BALLAST
 
     def test_it_is_kept_once(self, home: Home) -> None:
         spool.keep_ballast(home)
