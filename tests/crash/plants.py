@@ -1,0 +1,79 @@
+"""Faults of the kind that a storm is there to find, planted into real parts: each must be found.
+
+A storm that finds nothing proves something only if it would find these.
+"""
+
+import os
+from typing import Any
+
+
+def apply(plants: str, name: str, module: Any) -> None:
+    """Plant these (separated by commas), as far as this is the module that they go into."""
+    for plant in plants.split(","):
+        target, change = PLANTS[plant]
+        if name == target:
+            change(module)
+
+
+def _alone_counts_as_lost(module: Any) -> None:
+    """The job of a command that lives on without a keeper is handed out again."""
+    decide = module.decide
+
+    def decided(*args: Any, **kwargs: Any) -> str:
+        found = decide(*args, **kwargs)
+        return module.LOST if found == module.ALONE else found
+
+    module.decide = decided
+
+
+def _lost_never_started(module: Any) -> None:
+    """What ran, and nobody knows how it ended, is put back as if it had not."""
+    decide = module.decide
+
+    def decided(*args: Any, **kwargs: Any) -> str:
+        found = decide(*args, **kwargs)
+        return module.NEVER_STARTED if found == module.LOST else found
+
+    module.decide = decided
+
+
+def _acknowledged_before_the_commit(module: Any) -> None:
+    """Of submissions, some are rolled back after their ids have been made."""
+    write = module.Database.write
+
+    def written(self: Any, change: Any, *args: Any, **kwargs: Any) -> Any:
+        if change.__name__ != "admit" or os.getpid() % 4:
+            return write(self, change, *args, **kwargs)
+        made: list[Any] = []
+
+        def undone(*args: Any, **kwargs: Any) -> None:
+            made.append(change(*args, **kwargs))
+            raise ValueError
+
+        try:
+            write(self, undone, *args, **kwargs)
+        except ValueError:
+            pass
+        return made[0]
+
+    module.Database.write = written
+
+
+def _every_end_is_a_success(module: Any) -> None:
+    """The keeper records exit code 0, whatever it was."""
+    write = module.Command._write
+
+    def written(self: Any, end: Any) -> Any:
+        from queue_core.value import replace
+
+        return write(self, replace(end, status=0))
+
+    module.Command._write = written
+
+
+PLANTS = {
+    "alone counts as lost": ("queue_core.keeper.verdict", _alone_counts_as_lost),
+    "lost counts as never started": ("queue_core.keeper.verdict", _lost_never_started),
+    "acknowledged before the commit": ("queue_core.sqlite.engine", _acknowledged_before_the_commit),
+    "every end is a success": ("queue_core.keeper.command", _every_end_is_a_success),
+}

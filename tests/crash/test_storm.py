@@ -1,0 +1,56 @@
+"""Every scenario in small, and the proof that a storm would find what it is there to find."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.__main__ import note, summary
+from tests.crash.storm import SCENARIOS, Result, Scenario, Storm
+from tests.helpers import short_folder
+
+SEED = 20261122
+KILLS = {"servers and workers": 14, "keepers too": 14, "commands too": 20, "store": 12}
+LONGEST = 60.0  # seconds, on a machine that is busy with other things
+# What the planted faults need: keepers that die while their commands run, clients that live to hear an answer.
+KEEPERS = Scenario("keepers", 0, {"keeper": 100}, lasting=(1500, 2500), servers=0, workers=2)
+CLIENTS = Scenario("clients", 0, {"worker": 100}, servers=0, workers=2)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as made:
+        yield made
+
+
+def storm(scenario: Scenario, folder: Path, *, kills: int, plant: str = "") -> Result:
+    made = Storm(scenario, folder, SEED, plant=plant)
+    try:
+        return made.run(kills=kills, seconds=LONGEST)
+    finally:
+        made.close()
+
+
+@pytest.mark.claim("lost")
+@pytest.mark.claim("overlap")
+@pytest.mark.claim("unrecorded")
+@pytest.mark.claim("truth")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_small_storm_finds_nothing(name: str, folder: Path) -> None:
+    result = storm(SCENARIOS[name]._replace(servers=2), folder, kills=KILLS[name])
+    note(result)
+    assert result.findings == [], summary(result)
+    assert result.kills.total() >= KILLS[name]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "planted"),
+    [
+        (KEEPERS, {"alone counts as lost": "overlap"}),
+        (KEEPERS, {"lost counts as never started": "unrecorded"}),
+        (CLIENTS, {"acknowledged before the commit": "lost", "every end is a success": "truth"}),
+    ],
+)
+def test_planted_faults_are_found(scenario: Scenario, planted: dict[str, str], folder: Path) -> None:
+    result = storm(scenario, folder, kills=5, plant=",".join(planted))
+    assert set(planted.values()) <= {finding.claim for finding in result.findings}, summary(result)
