@@ -7,7 +7,7 @@ SOURCES := queue_core mcp_server tests
 # Two workers are what a small machine has; a test waits more than it computes.
 TEST_JOBS ?= 2
 
-.PHONY: help demo test fuzz check format lint types install dev bench clean
+.PHONY: help demo test fuzz reliability crash soak check format lint types install dev bench clean
 
 help:                ## Say what can be made
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -25,6 +25,19 @@ fuzz: export RUNQ_FUZZ_ROUNDS := $(RUNQ_FUZZ_ROUNDS)
 fuzz: export RUNQ_FUZZ_SEED := $(RUNQ_FUZZ_SEED)
 fuzz: $(VENV)/.dev   ## Look for frames and payloads that do harm, for long: RUNQ_FUZZ_ROUNDS=20
 	$(BIN)/python -m pytest -n $(TEST_JOBS) tests/safety/test_fuzz_rpc.py tests/safety/test_fuzz_hook.py
+
+# Storms of kills from outside, judged by what the commands themselves have noted. A finding names its seed.
+KILLS ?= 2000
+SEED ?= 1
+MINUTES ?= 60
+reliability: $(VENV)/.dev  ## Try everything against the promises and print the table of claims: KILLS=2000 SEED=1
+	$(BIN)/python -m tests.reliability --kills $(KILLS) --seed $(SEED) --jobs $(TEST_JOBS)
+
+crash: $(VENV)/.dev  ## Only the storms: make crash KILLS=10000 SEED=7
+	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(SEED)
+
+soak: $(VENV)/.dev   ## Storms for an hour, each with a seed of its own: MINUTES=60
+	$(BIN)/python -m tests.crash --minutes $(MINUTES) --seed $(SEED)
 
 check: format-check lint types test  ## Formatter, linter, strict types, tests: what CI runs
 
