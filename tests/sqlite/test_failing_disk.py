@@ -14,6 +14,7 @@ from tests import claims
 from tests.helpers import short_folder
 
 ROOT = str(Path(__file__).parents[2])
+ROOT = str(Path(__file__).parents[2])
 RUNQ = [sys.executable, "-m", "queue_core.launch"]
 INJECTED = ["-f", "-qq", "-e", "trace=fdatasync", "-o", "/dev/null"]
 
@@ -35,7 +36,7 @@ def test_what_could_not_be_made_durable_is_refused_or_spooled_and_never_there_tw
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
             "RUNQ_HOME": f"{folder}/home",
-            "PYTHONPATH": str(Path.cwd()),
+            "PYTHONPATH": ROOT,
         }
 
         def runq(*words: str, broken: bool = False) -> "subprocess.CompletedProcess[str]":
