@@ -6,6 +6,8 @@ if any claim was found broken, or was not tried at all.
 
 import argparse
 import os
+import platform
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from rich.table import Table
 from tests import claims
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs" / "reliability.md"
 # Where tests that are marked with a claim stand.
 MARKED = ("tests/crash", "tests/stateful", "tests/sqlite", "tests/worker", "tests/keeper", "tests/unit", "tests/cli")
 
@@ -34,7 +37,10 @@ def main() -> int:
         marked = [sys.executable, "-m", "pytest", "-n", str(given.jobs), "-m", "claim", *MARKED]
         codes = [subprocess.run(command, cwd=ROOT, env=env, check=False).returncode for command in (storm, marked)]
         rows = claims.table(figures.read_text().splitlines())
-    _show(rows, time.monotonic() - began, given.seed)
+    seconds = time.monotonic() - began
+    _show(rows, seconds, given.seed)
+    if given.write:
+        _write(rows, seconds, given)
     return int(any(codes) or any(row.broken or not row.tried for row in rows))
 
 
@@ -42,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=2000, help="how many processes the storms kill (default 2000)")
     parser.add_argument("--seed", type=int, default=1, help="what makes a storm the same again")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     parser.add_argument("--jobs", type=int, default=2, help="how many tests run at a time")
     return parser.parse_args()
 
@@ -49,11 +56,29 @@ def _arguments() -> argparse.Namespace:
 def _show(rows: list[claims.Row], seconds: float, seed: int) -> None:
     shown = Table("CLAIM", "TRIED", "BROKEN", box=None, pad_edge=False)
     for row in rows:
-        figures = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in row.tried.items())
-        shown.add_row(row.promise, figures or "not tried", str(row.broken))
+        shown.add_row(row.promise, _figures(row), str(row.broken))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(shown)
     console.print(f"in {seconds / 60:.0f} min, seed {seed}")
+
+
+def _figures(row: claims.Row) -> str:
+    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in row.tried.items()) or "not tried"
+
+
+def _write(rows: list[claims.Row], seconds: float, given: argparse.Namespace) -> None:
+    """The same table in the docs, with what it was measured by and on."""
+    lines = [
+        f"`make reliability KILLS={given.kills} SEED={given.seed}`:",
+        f"{seconds / 60:.0f} minutes on {os.cpu_count()} cores with {platform.system()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}.",
+        "",
+        "| claim | tried | broken |",
+        "|---|---|---|",
+        *(f"| {row.promise} | {_figures(row)} | {row.broken} |" for row in rows),
+    ]
+    before, _, rest = DOCS.read_text().partition("<!-- table -->\n")
+    after = rest.partition("<!-- /table -->")[2]
+    DOCS.write_text("\n".join([f"{before}<!-- table -->", *lines, f"<!-- /table -->{after}"]))
 
 
 if __name__ == "__main__":
