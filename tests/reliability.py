@@ -69,8 +69,8 @@ def _figures(row: claims.Row) -> str:
 def _write(rows: list[claims.Row], seconds: float, given: argparse.Namespace) -> None:
     """The same table in the docs, with what it was measured by and on."""
     lines = [
-        f"`make reliability KILLS={given.kills} SEED={given.seed}`:",
-        f"{seconds / 60:.0f} minutes on {os.cpu_count()} cores with {platform.system()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}.",
+        f"`make reliability KILLS={given.kills} SEED={given.seed}`: {seconds / 60:.0f} minutes on {os.cpu_count()} "
+        f"cores with {platform.system()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}.",
         "",
         "| claim | tried | broken |",
         "|---|---|---|",
