@@ -8,6 +8,7 @@ this machine was booted, leaves it at that, for damage comes with crashes of mac
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from queue_core.keeper.processes import boot_id
 from queue_core.sqlite import damage
@@ -32,20 +33,24 @@ def look_if_due(home: Home, now: float) -> str | None:
 def look(home: Home) -> str | None:
     """Look now. A database that is found damaged is not written to any more."""
     file = identity(home.database)
-    found = quick_check(home, seconds=LONGEST) if file is not None else None
-    if file is None or identity(home.database) != file:
+    if file is None:
+        return None
+    # A read that fails once can look like damage: it counts when it is found again, through another connection.
+    found = quick_check(home, seconds=LONGEST) and quick_check(home, seconds=LONGEST)
+    if identity(home.database) != file:
         return None
     if found is None:
         damage.forget(home)
         return None
-    damage.note(home, file, found)
-    return problem(home)
+    with suppress(OSError):  # where nothing can be noted, it is said at least
+        damage.note(home, file, found)
+    return problem(home) or str(damaged(home, found))
 
 
 def problem(home: Home) -> str | None:
     """What the last look found, in words, with the newest good backup; None if all was well."""
-    found = damage.noted(home)
-    return None if found is None else str(damaged(home, found))
+    refused = damage.refusal(home)
+    return str(refused) if refused else None
 
 
 def _is_due(home: Home, now: float) -> bool:

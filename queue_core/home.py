@@ -159,10 +159,24 @@ def make_folders(path: str) -> None:
             make_folders(above)
         try:
             os.mkdir(path, 0o700)
-            sync(above)  # what is durable inside it is found again
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
+        else:
+            _sync_if_readable(above)  # what is durable inside it is found again
+
+
+def _sync_if_readable(folder: str) -> None:
+    try:
+        sync(folder)
+    except PermissionError:  # one may be allowed to make folders where one may not look
+        pass
+
+
+def free_mib(path: str) -> float:
+    """Disk space that is free for this user, in MiB; no end of it where the file system knows of none (a tmpfs may)."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize / (1024 * 1024) if found.f_blocks else float("inf")
 
 
 def make_folder(path: str) -> str:

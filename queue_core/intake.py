@@ -6,13 +6,11 @@ only what it needs; everybody else comes here through `Queue.enqueue`.
 
 from __future__ import annotations
 
-import os
-
 from queue_core import changes
 from queue_core.callers import scope_of
 from queue_core.errors import StoreBusy, StoreFull
 from queue_core.health import refuse_overflow
-from queue_core.settings import MIB
+from queue_core.home import free_mib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,15 +63,19 @@ def refuse_low_disk(home: Home, chosen: Settings) -> None:
 
     However little the user wants kept free: of the room that a spent ballast has left, nothing is for new work.
     """
-    found = os.statvfs(home.data)
-    free = found.f_bavail * found.f_frsize / MIB
-    if free < chosen.min_free_mb or free < LEAST_FREE:
+    free = free_mib(home.data)
+    if free < least_free(chosen):
         kept = (
             f"`min_free_mb` = {chosen.min_free_mb:g}"
             if free < chosen.min_free_mb
-            else f"the {LEAST_FREE} kept for ends"
+            else f"the {LEAST_FREE} kept for how jobs end"
         )
         raise StoreFull(
-            f"only {free:.0f} MiB are free where the queue lives ({home.data}), less than {kept}; "
+            f"only {int(free)} MiB are free where the queue lives ({home.data}), less than {kept}; "
             "free some space and try again"
         )
+
+
+def least_free(chosen: Settings) -> float:
+    """MiB of free disk below which new jobs are refused."""
+    return max(chosen.min_free_mb, LEAST_FREE)

@@ -7,6 +7,8 @@ import os
 from queue_core import backups, checkup, rules, safekeeping, spool
 from queue_core.escalation import TAKEN_OVER
 from queue_core.health import level
+from queue_core.home import free_mib
+from queue_core.intake import least_free
 from queue_core.jobs import Filter
 from queue_core.model import WAITING
 from queue_core.sqlite import ballast
@@ -74,9 +76,9 @@ def _held(queue: Look, by_state: dict[str, int]) -> str | None:
 
 def _disk(queue: Look) -> str | None:
     free = free_mib(queue.home.data)
-    if free >= queue.settings.min_free_mb:
+    if free >= least_free(queue.settings):
         return None
-    return f"only {free:.0f} MiB are free where the queue lives: free some, or jobs will be refused"
+    return f"only {int(free)} MiB are free where the queue lives: free some, or jobs will be refused"
 
 
 def _wal(queue: Look) -> str | None:
@@ -161,12 +163,6 @@ def wal_mib(home: Home) -> float:
         return os.stat(home.database + "-wal").st_size / (1024 * 1024)
     except OSError:
         return 0.0
-
-
-def free_mib(path: str) -> float:
-    """Free disk space for this user, in MiB."""
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize / (1024 * 1024)
 
 
 def sqlite_has_wal_bug(version: tuple[int, ...]) -> bool:

@@ -55,9 +55,7 @@ def recover(
     certain: list[Settlement] = []
     for orphan in orphans(store, home):
         run_dir = home.run(orphan.job, orphan.claim)
-        what, record = verdict.LOST, None
-        if not orphan.handler:
-            what, record = verdict.look(run_dir, home.keeper(orphan.keeper), orphan.token)
+        what, record = (verdict.LOST, None) if orphan.handler else _look(run_dir, home, orphan)
         if what in SETTLED_BY:
             secrets = None if keep_secrets else secrets_in(store, orphan.job)
             outcome = outcome_of(what, record, now, tail=tail_for(what, run_dir, secrets))
@@ -75,6 +73,14 @@ def recover(
         for one in certain:
             home.remove_input(one.job, one.claim)
     return Found(settled=settled, adoptable=tuple(adoptable), alone=tuple(alone))
+
+
+def _look(run_dir: str, home: Home, orphan: Orphan) -> tuple[str, Record | None]:
+    """What became of a command. One that cannot be looked at may live: it holds up its own job, and no other's."""
+    try:
+        return verdict.look(run_dir, home.keeper(orphan.keeper), orphan.token)
+    except OSError:
+        return verdict.ALONE, None
 
 
 # The verdicts that say how a claim has ended.

@@ -15,6 +15,7 @@ from queue_core.errors import Denied, NotAllowed, QueueError, QueueFull, StoreBu
 from queue_core.fastjson import dumps
 from queue_core.home import locate
 from queue_core.look import Look
+from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.store import SqliteStore
 
 TYPE_CHECKING = False
@@ -216,7 +217,7 @@ class Queue(Look):
                 break  # it keeps in the spool until there is room
             except StoreError:
                 raise
-            except QueueError:  # broken, or what it waits for is gone: it must not hold the others up
+            except (QueueError, sqlite3.IntegrityError, *spool.NO_JOB):  # it must not hold the others up
                 spool.set_aside(path)
                 continue
             spool.remove(path)

@@ -14,7 +14,7 @@ from queue_core.errors import QueueError, StoreFull
 from queue_core.fastjson import dumps, loads
 from queue_core.home import make_folder, sync
 from queue_core.model import Admission, NewJob, Origin, Retry, Step
-from queue_core.shapes import is_list
+from queue_core.shapes import is_list, is_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BALLAST = 64 * 1024
 _NO_FILE = (errno.ELOOP, errno.ENXIO)  # a link, a socket
+NO_JOB = (TypeError, ValueError, LookupError, ArithmeticError)  # what an admission ends in that runq has not written
 
 
 def leave(home: Home, admissions: Sequence[Admission], *, now: float) -> str:
@@ -58,7 +59,10 @@ def keep_ballast(home: Home) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(os.urandom(BALLAST))  # a file system that compresses would set nothing aside for zeros
     except OSError:  # the disk is full by now: what room there was is better left to others
-        remove(path)
+        try:
+            remove(path)
+        except OSError:  # a folder that somebody has put there, or a disk that takes no writes
+            pass
 
 
 def pending(home: Home) -> list[str]:
@@ -163,6 +167,8 @@ def to_dict(admission: Admission) -> dict[str, Any]:
 def from_dict(fields: dict[str, Any], *, spool_id: str | None = None) -> Admission:
     """What `to_dict` made; ValueError, TypeError or KeyError if this is nothing of the kind."""
     job: dict[str, Any] = {name: tuple(value) if is_list(value) else value for name, value in fields["job"].items()}
+    if not is_texts(job["argv"]):
+        raise ValueError("its argv is no list of texts")
     job["locks"] = tuple((name, capacity) for name, capacity in job["locks"])
     if job["stdin"] is not None:
         job["stdin"] = job["stdin"].encode("latin-1")

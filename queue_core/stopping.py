@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from queue_core.jobs import Orphan
+    from queue_core.keeper.processes import Lock
     from queue_core.service import Queue
 
 PATIENCE = 2.0  # seconds for a keeper to answer, which takes it milliseconds
@@ -58,4 +59,11 @@ def end_alone(queue: Queue, claim: protocol.Claim, keeper: str, token: str | Non
     run_dir = queue.home.run(*claim)
     what, record = verdict.look(run_dir, queue.home.keeper(keeper), token)
     if what == verdict.ALONE and record is not None and record.start is not None:
-        end_orphan(record.start, token, queue.settings.grace, lock=records.lock_of(run_dir))
+        end_orphan(record.start, token, queue.settings.grace, lock=_lock_of(run_dir, claim))
+
+
+def _lock_of(run_dir: str, claim: protocol.Claim) -> Lock | None:
+    """The claim's lock, unless a command has put another claim's record there: whoever holds that is not ended."""
+    there = records.read(run_dir)
+    own = there is not None and there.start is not None and (there.start.job, there.start.claim) == claim
+    return records.lock_of(run_dir) if own else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -10,7 +11,8 @@ from difflib import get_close_matches
 from queue_core import problems, rules, settings, spool
 from queue_core.cli.text import number_of, size
 from queue_core.errors import QueueError, SettingsError
-from queue_core.home import NETWORK_FILE_SYSTEMS, file_system
+from queue_core.home import NETWORK_FILE_SYSTEMS, file_system, free_mib
+from queue_core.intake import least_free
 from queue_core.known_programs import steering_variable
 from queue_core.policy import without_effect
 from queue_core.programs import find
@@ -186,9 +188,10 @@ def _rules(home: Home, chosen: Settings) -> Iterator[Finding]:
 
 
 def _disk(home: Home, chosen: Settings) -> Iterator[Finding]:
-    free = problems.free_mib(home.data)
-    enough = free >= chosen.min_free_mb
-    text = f"{size(int(free * settings.MIB))} free" + ("" if enough else ": free some, or jobs will be refused")
+    free = free_mib(home.data)
+    enough = free >= least_free(chosen)
+    room = "no end of room" if free == math.inf else f"{size(int(free * settings.MIB))} free"
+    text = room + ("" if enough else ": free some, or jobs will be refused")
     yield Finding(name="disk", level="ok" if enough else "wrong", text=text)
     if ballast.spent(home):
         yield Finding(name="ballast", level="wrong", text=ballast.SPENT.format(home.data))

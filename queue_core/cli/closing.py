@@ -8,6 +8,7 @@ from queue_core.cli.text import number_of
 from queue_core.jobs import Filter
 from queue_core.model import ENDED
 from queue_core.quotas import rest_end
+from queue_core.sqlite import ballast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _causes(queue: Queue, remains: Mapping[str, int]) -> Iterator[str]:
     """Why jobs remain, and what to do about it: a line for each cause."""
     queues = queue.store.queues()
     yield from _paused(queues)
-    if "available" in remains:
+    if "available" in remains and ballast.spent(queue.home):
+        yield f"{ballast.SPENT.format(queue.home.data)}.".replace("the", "The", 1)
+    elif "available" in remains:
         yield from _keeping(queue, queues)
     if "held" in remains:
         yield f"{_jobs_wait(remains['held'])} for a person's approval: `runq list --state held`, `runq approve ID`."

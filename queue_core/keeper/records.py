@@ -81,7 +81,7 @@ def read(run_dir: str) -> Record | None:
         return None
     try:
         # Without waiting: a command may have put something else in its place.
-        fd = os.open(os.path.join(run_dir, RECORD), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(_readable(run_dir), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in locks.NO_FILE:
             return None
@@ -99,7 +99,20 @@ def read(run_dir: str) -> Record | None:
 
 def locked(run_dir: str) -> bool:
     """Is the claim's lock held?"""
-    return locks.is_own_folder(run_dir) and locks.held(os.path.join(run_dir, RECORD))
+    return locks.is_own_folder(run_dir) and locks.held(_readable(run_dir))
+
+
+def _readable(run_dir: str) -> str:
+    """The path of the record, which its user can read: a command may have taken that right away."""
+    path = os.path.join(run_dir, RECORD)
+    try:
+        for at, kind, rights in ((run_dir, stat.S_ISDIR, 0o700), (path, stat.S_ISREG, 0o600)):
+            mode = os.lstat(at).st_mode
+            if kind(mode) and mode & rights != rights:
+                os.chmod(at, rights)
+    except OSError:  # who opens it learns what is wrong
+        return path
+    return path
 
 
 def lock_of(run_dir: str) -> Lock | None:
@@ -258,10 +271,11 @@ def _make_parent(path: str) -> None:
 
 
 def _clear_way(path: str) -> None:
-    """Have a folder of our own at this path: what is none, a link included, gives way."""
+    """Have a folder of our own at this path, with all rights: what is none, a link included, gives way."""
     if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
         os.unlink(path)
     _make_parent(path)
+    os.chmod(path, 0o700)
 
 
 def fitting(end: End) -> End:

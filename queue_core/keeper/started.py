@@ -27,7 +27,8 @@ class Started:
     def note(self, start: Start) -> None:
         """Note a command that runs. OSError if the disk fails."""
         values = (start.job, start.claim, start.pid, start.ticks or 0, start.pid_namespace, start.started_at)
-        self._size += os.write(self._fd, b"%d %d %d %d %d %f\n" % values)
+        # The line begins anew: a disk that fills up may have taken but a part of the one before.
+        self._size += os.write(self._fd, b"\n%d %d %d %d %d %f\n" % values)
 
     def begin_anew(self) -> None:
         """Nothing runs, and all ends are recorded: the notes may be forgotten once they are long."""

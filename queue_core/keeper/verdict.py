@@ -42,7 +42,7 @@ def decide(
     return ALONE if process_alive else LOST
 
 
-def look(run_dir: str, keeper_dir: str, token: str | None) -> tuple[str, records.Record | None]:
+def look(run_dir: str, keeper_dir: str, token: str | None = None) -> tuple[str, records.Record | None]:
     """Gather the facts and decide; the record that decided comes along. `token` is the claim's.
 
     Signs of life are read before the record: whoever is seen dead writes nothing more, while a record

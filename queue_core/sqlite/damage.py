@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from queue_core.sqlite.engine import identity
+from queue_core.errors import StoreError
+from queue_core.sqlite.engine import damaged, identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,16 @@ def note(home: Home, file: tuple[int, int], what: str) -> None:
     os.replace(part, home.damaged)
 
 
-def noted(home: Home) -> str | None:
-    """What was found in the file that is there now; None if nothing was."""
+def refusal(home: Home) -> StoreError | None:
+    """Why the file that is there now is not written to, with the ways out; None if it may be."""
+    what = _noted(home)
+    if not what:
+        return None
+    until = "nothing is written to it until then, or until `runq doctor` finds it sound"
+    return StoreError(f"{damaged(home, what)}; {until}")
+
+
+def _noted(home: Home) -> str | None:
     try:
         descriptor = os.open(home.damaged, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:

@@ -7,7 +7,7 @@ import time
 
 from queue_core.errors import StoreBusy, StoreError
 from queue_core.sqlite.backup import fault
-from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION, connect, sqlite3
+from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION, connect, in_words, sqlite3
 from queue_core.sqlite.flock import locked
 from queue_core.value import Frozen
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from queue_core.home import Home
 
 SQLITE_VERSION: str = sqlite3.sqlite_version
+_UNREAD = ("unable to get the page", "failed to get page")  # a read that failed, in SQLite's list of what is damaged
 
 
 class Diagnosis(Frozen):
@@ -60,18 +61,17 @@ def quick_check(home: Home, *, seconds: float) -> str | None:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return str(error)
-        raise StoreError(
-            f"it could not be looked whether {home.database} is sound ({error}); it is tried later"
-        ) from error
+        raise _untold(home, str(error)) from error
     finally:
         connection.set_progress_handler(None, 0)
         _close(home, connection)
+    if any(unread in found for unread in _UNREAD):
+        raise _untold(home, in_words(found))
     return None if found == "ok" else in_words(found)
 
 
-def in_words(found: str) -> str:
-    """The first thing that a check has found, without what SQLite says of every one."""
-    return found.removeprefix("*** in database main ***\n").partition("\n")[0]
+def _untold(home: Home, why: str) -> StoreError:
+    return StoreError(f"it could not be looked whether {home.database} is sound ({why}); it is tried later")
 
 
 def _close(home: Home, connection: sqlite3.Connection) -> None:

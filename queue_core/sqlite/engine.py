@@ -76,7 +76,7 @@ class Database:
                 self.connection.execute("COMMIT")
             except BaseException as error:
                 self._roll_back()
-                if _IO_ERROR in str(error):
+                if isinstance(error, sqlite3.Error) and _IO_ERROR in str(error):
                     self._void()
                 explained = explain(error, self.connection, self.home)
                 if explained is None:
@@ -95,7 +95,9 @@ class Database:
         except StoreFull:
             from queue_core.sqlite import ballast
 
-            if not ballast.give_up(self.home) and not self.shorten_wal(beyond=0):
+            if ballast.give_up(self.home):
+                return self.finish(change, *args, **kwargs)
+            if not self.shorten_wal(beyond=0):
                 raise
             return self.write(change, *args, **kwargs)
 
@@ -126,11 +128,12 @@ class Database:
 
     def _checkpoint(self) -> bool:
         """Readers of runq's own are done within milliseconds; a foreign one may read for hours."""
+        usual: int = self.connection.execute("PRAGMA busy_timeout").fetchone()[0]
         self.connection.execute(f"PRAGMA busy_timeout = {READERS * 1000:.0f}")
         try:
             return self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
         finally:
-            self.connection.execute(f"PRAGMA busy_timeout = {self.patience * 1000:.0f}")
+            self.connection.execute(f"PRAGMA busy_timeout = {usual}")
 
     def close(self) -> None:
         """Close under the flock: closing the last connection checkpoints."""
@@ -149,7 +152,8 @@ class Database:
         """
         try:
             begin(self.connection)
-            self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            version: int = self.connection.execute("PRAGMA user_version").fetchone()[0]  # a newer runq's, maybe
+            self.connection.execute(f"PRAGMA user_version = {version}")
             self.connection.execute("COMMIT")
         except sqlite3.Error:  # the sync fails again, but the frames are overwritten
             self._roll_back()
@@ -277,10 +281,15 @@ def explain(error: BaseException, connection: sqlite3.Connection, home: Home) ->
     except sqlite3.DatabaseError as second:
         return translate(second, home)
     if found != "ok":
-        return damaged(home, found.removeprefix("*** in database main ***\n").partition("\n")[0])
+        return damaged(home, in_words(found))
     if isinstance(error, sqlite3.OperationalError):
         return StoreError(f"{home.database} cannot be used ({error}); `runq doctor` tells what is wrong with it")
     return None
+
+
+def in_words(found: str) -> str:
+    """The first thing that a check has found, without what SQLite says of every one."""
+    return found.removeprefix("*** in database main ***\n").partition("\n")[0]
 
 
 def damaged(home: Home, what: str) -> StoreError:
@@ -291,10 +300,10 @@ def damaged(home: Home, what: str) -> StoreError:
 def refuse_damaged(home: Home) -> None:
     """StoreError for a database that was found damaged: a write could make it worse, and would be lost with it."""
     if os.path.exists(home.damaged):
-        from queue_core.sqlite.damage import noted
+        from queue_core.sqlite.damage import refusal
 
-        if what := noted(home):
-            raise damaged(home, what)
+        if refused := refusal(home):
+            raise refused
 
 
 def _begin_after_leftovers(tx: sqlite3.Connection, home: Home) -> None:
@@ -341,6 +350,10 @@ def _create_if_missing(home: Home) -> bool:
             f"make {home.data} writable or set RUNQ_HOME to another folder"
         ) from None
     os.close(descriptor)
+    if os.path.exists(home.damaged):  # said of one that was removed, whose inode this one may have been given
+        from queue_core.sqlite import damage
+
+        damage.forget(home)
     return True
 
 

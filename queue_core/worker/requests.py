@@ -62,7 +62,7 @@ def _stdin(lease: Lease, home: Home) -> str | None:
     home.remove_input(lease.job, lease.claim)  # the same
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError as error:
+    except (FileExistsError, PermissionError) as error:
         raise InTheWay(error.errno, error.strerror, path) from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(lease.stdin)

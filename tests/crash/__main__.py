@@ -132,7 +132,9 @@ def _storm(scenario: Scenario, kills: int, seed: int, seconds: float, plant: str
         if mounted:
             shutil.copytree(storm.world.home, folder / "kept", ignore_dangling_symlinks=True, ignore=_no_pipes)
         print(f"the home is kept: {folder}" + ("/kept (of a disk that is gone with this process)" if mounted else ""))
-        print(f"again: python -m tests.crash --scenario '{scenario.name}' --kills {kills} --seed {seed}", flush=True)
+        planted = f" --plant '{plant}'" if plant else ""
+        words = f"--scenario '{scenario.name}' --kills {kills} --seed {seed}{planted}"
+        print(f"again: python -m tests.crash {words}", flush=True)
     else:
         for point in ("home", "read-only") if mounted else ():
             subprocess.run(["umount", "-l", folder / point], capture_output=True, check=False)

@@ -37,6 +37,38 @@ def _lost_never_started(module: Any) -> None:
     module.decide = decided
 
 
+def _keepers_not_asked(module: Any) -> None:
+    """What a dead worker's keeper still runs is put back as if it had not been started."""
+    decide = module.decide
+
+    def decided(*args: Any, **kwargs: Any) -> str:
+        found = decide(*args, **kwargs)
+        return module.NEVER_STARTED if found == module.ASK_KEEPER else found
+
+    module.decide = decided
+
+
+def _no_retries(module: Any) -> None:
+    """A job's first failure is its last."""
+    decide = module.decide
+
+    def decided(outcome: Any, **more: Any) -> Any:
+        return decide(outcome, **{**more, "failures": 1000})
+
+    module.decide = decided
+
+
+def _no_timeouts(module: Any) -> None:
+    """Whatever a command's time-out is, it runs on."""
+    spawn = module.Command.spawn
+
+    def spawned(self: Any, home: int) -> None:
+        spawn(self, home)
+        self._deadline = module.NEVER
+
+    module.Command.spawn = spawned
+
+
 def _acknowledged_before_the_commit(module: Any) -> None:
     """Of submissions, some are rolled back after their ids have been made."""
     write = module.Database.write
@@ -74,6 +106,9 @@ def _every_end_is_a_success(module: Any) -> None:
 PLANTS = {
     "alone counts as lost": ("queue_core.keeper.verdict", _alone_counts_as_lost),
     "lost counts as never started": ("queue_core.keeper.verdict", _lost_never_started),
+    "keepers not asked": ("queue_core.keeper.verdict", _keepers_not_asked),
+    "no retries": ("queue_core.lifecycle", _no_retries),
+    "no time-outs": ("queue_core.keeper.command", _no_timeouts),
     "acknowledged before the commit": ("queue_core.sqlite.engine", _acknowledged_before_the_commit),
     "every end is a success": ("queue_core.keeper.command", _every_end_is_a_success),
 }

@@ -43,7 +43,12 @@ class Scenario(NamedTuple):
 SCENARIOS = {
     one.name: one
     for one in (
-        Scenario("servers and workers", 30, {"cli": 50, "worker": 35, "server": 15}),
+        Scenario(
+            "servers and workers",
+            30,
+            {"cli": 50, "worker": 35, "server": 15},
+            lasting=(0, 20, 150, 300, 1500, 3000),  # some outlive their worker until the next one is there
+        ),
         Scenario("keepers too", 22, {"cli": 33, "worker": 30, "keeper": 27, "server": 10}, keepers=True),
         Scenario(
             "commands too",

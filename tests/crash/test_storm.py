@@ -12,8 +12,9 @@ from tests.helpers import short_folder
 SEED = 20261122
 KILLS = {"servers and workers": 14, "keepers too": 14, "commands too": 20, "store": 12}
 LONGEST = 60.0  # seconds, on a machine that is busy with other things
-# What the planted faults need: keepers that die while their commands run, clients that live to hear an answer.
+# What the planted faults need: keepers or workers that die while commands run, clients that live to hear an answer.
 KEEPERS = Scenario("keepers", 0, {"keeper": 100}, lasting=(1500, 2500), servers=0, workers=2)
+WORKERS = Scenario("workers", 0, {"worker": 100}, lasting=(1500, 2500), servers=0, workers=2)
 CLIENTS = Scenario("clients", 0, {"worker": 100}, servers=0, workers=2)
 
 
@@ -48,9 +49,10 @@ def test_a_small_storm_finds_nothing(name: str, folder: Path) -> None:
     [
         (KEEPERS, {"alone counts as lost": "overlap"}),
         (KEEPERS, {"lost counts as never started": "unrecorded"}),
+        (WORKERS, {"keepers not asked": "unrecorded", "no retries": "lost"}),
         (CLIENTS, {"acknowledged before the commit": "lost", "every end is a success": "truth"}),
     ],
 )
 def test_planted_faults_are_found(scenario: Scenario, planted: dict[str, str], folder: Path) -> None:
-    result = storm(scenario, folder, kills=5, plant=",".join(planted))
+    result = storm(scenario, folder, kills=8 if scenario is WORKERS else 5, plant=",".join(planted))
     assert set(planted.values()) <= {finding.claim for finding in result.findings}, summary(result)

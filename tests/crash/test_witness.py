@@ -65,6 +65,11 @@ def leave_a_job_waiting(story: Story) -> None:
     del story.lines[:2]
 
 
+def give_a_job_up_too_early(story: Story) -> None:
+    story.jobs[1].update(state="dead", attempts=[attempt(1, exit_code=7)])
+    del story.lines[4:]
+
+
 def give_another_id(story: Story) -> None:
     story.tasks[1].id = 3
 
@@ -134,6 +139,10 @@ def record_a_timeout_that_it_had_not(story: Story) -> None:
     story.jobs[1]["attempts"][0] = attempt(1, "timed_out", None, 15)
 
 
+def let_a_timeout_pass(story: Story) -> None:
+    story.tasks[1].timeout = 0.2
+
+
 def cancel_unasked(story: Story) -> None:
     story.jobs[1].update(state="cancelled")
 
@@ -159,14 +168,14 @@ def count_other_bytes(story: Story) -> None:
 
 
 BROKEN: dict[str, list[Callable[[Story], None]]] = {
-    "lost": [forget_a_job, leave_a_job_waiting, give_another_id],
+    "lost": [forget_a_job, leave_a_job_waiting, give_a_job_up_too_early, give_another_id],
     "overlap": [note_an_overlap, start_a_claim_twice],
     "unrecorded": [run_unrecorded],
     "twice": [two_jobs_of_one, run_after_success, run_more_often_than_allowed, lose_an_attempt],
     "again": [lose_an_attempt_of_another_keeper, run_again_after_a_loss_without_retries],
     "truth": [
         *(record_another_code, record_an_end_that_never_was, record_a_signal_that_nobody_sent),
-        *(record_a_timeout_that_it_had_not, cancel_unasked, call_a_success_dead),
+        *(record_a_timeout_that_it_had_not, let_a_timeout_pass, cancel_unasked, call_a_success_dead),
         *(keep_other_bytes, keep_less, keep_nothing, count_other_bytes),
     ],
     "frames": [a_job_that_nobody_asked_for],
@@ -200,6 +209,14 @@ def test_a_loss_by_a_killed_keeper_is_no_finding() -> None:
         story = Story()
         story.lines.append(told)
         story.jobs[1]["attempts"][0] = lost(1)
+        assert story.judged() == []
+
+
+def test_a_timeout_that_a_stopped_keeper_missed_is_no_finding() -> None:
+    for told in ("stop keeper 5", "point stop keeper 5 one record end before"):
+        story = Story()
+        let_a_timeout_pass(story)
+        story.lines.append(told)
         assert story.judged() == []
 
 

@@ -45,6 +45,7 @@ class History:
         self.overlaps: list[str] = []
         self.killed: set[int] = set()  # pids of commands
         self.keepers: set[str] = set()  # ids of those that were killed
+        self.late = False  # whether some keeper was stopped: then a time-out may come when all is over
         for line in lines:
             what, *rest = line.split()
             if what == "start":
@@ -57,6 +58,8 @@ class History:
                 self.killed.add(int(rest[1]))
             elif what == "kill" and rest[0] == "keeper":
                 self.keepers.add(rest[2])
+            elif ["stop", "keeper"] in ([what, *rest[:1]], rest[:2]):
+                self.late = True
             elif what == "point" and rest[:2] == ["kill", "keeper"]:
                 self.keepers.add(rest[3])
 
@@ -150,7 +153,7 @@ def _unrecorded(history: History, queue: Mapping[int, View]) -> Iterable[Finding
 
 
 def _again(history: History, told: Told, jobs: Sequence[View]) -> Iterable[Finding]:
-    """A run follows another only where the one before is recorded as failed, and the job may retry."""
+    """A run follows another only where the one before is recorded as failed, and the job may retry; then it does."""
     started = {(run.job, run.claim) for run in history.runs}
     for job in jobs:
         replays = told.replayed.get(job["id"], 0)
@@ -163,6 +166,8 @@ def _again(history: History, told: Told, jobs: Sequence[View]) -> Iterable[Findi
                 yield from _may_follow(job, previous, failures, replays)
             failures += attempt["outcome"] in FAILED and attempt.get("exit_code") != 0
             previous = attempt
+        if job["state"] == "dead" and failures <= job["retries"] and not replays:
+            yield Finding("lost", f"job {job['id']} is dead after {failures} failures, with {job['retries']} retries")
 
 
 def _may_be_lost(history: History, told: Told, claim: Claim) -> Iterable[Finding]:
@@ -207,6 +212,8 @@ def _untrue(attempt: View, run: Run | None, task: Task, history: History, cancel
     if outcome == "exited":
         if run is None or run.code is None:
             return "its command never came to its end"
+        if task.timeout is not None and not history.late:
+            return f"its time-out of {task.timeout} s did not end it"
         return f"its exit code was {run.code}" if run.code != code else ""
     if outcome == "signalled":
         return "nobody killed it" if number != 9 or (run is not None and run.pid not in history.killed) else ""

@@ -27,10 +27,11 @@ SIZE = 10  # MiB
 class Disk:
     """A file system of its own for one home."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int = SIZE) -> None:
+        """So many MiB; 0 for one that knows of no bound."""
         self.home = folder / "home"
         self.home.mkdir(mode=0o700)
-        _run("mount", "-t", "tmpfs", "-o", f"size={SIZE}m,mode=700", "none", str(self.home))
+        _run("mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "none", str(self.home))
 
     def fill(self) -> None:
         """To the last byte."""
@@ -135,6 +136,7 @@ def test_what_runs_is_recorded_on_a_full_disk_and_nothing_new_is_taken_in(rig: R
     assert rig.output(work.running) == "hello\n"
     assert disk.ballast() == 0
     assert "the ballast is spent: free space" in rig.runq("health").stdout
+    assert "only 0 MiB are free" in rig.runq("health").stdout
     assert "the ballast is spent: free space" in rig.runq("doctor", code=1).stdout
     assert "free some space" in refused(rig, "add", "--", "true")
     wait_until(lambda: "the ballast is spent" in rig.log(), "the worker says so", PATIENCE)
@@ -203,6 +205,16 @@ def test_what_a_killed_worker_left_is_settled_on_a_full_disk_and_no_worker_comes
     rig.drain()
     assert (rig.state(work.after), rig.outcomes(work.running)) == ("succeeded", [("exited", 3)])
     claims.tried("full", fills=1)
+
+
+def test_one_that_knows_of_no_bound_is_not_full(tmp_path: Path) -> None:
+    disk, rig = Disk(tmp_path, size=0), Rig(tmp_path)
+    try:
+        assert rig.sh("true") == 1
+        assert "no end of room" in rig.runq("doctor", code=None).stdout
+    finally:
+        rig.close()
+        disk.close()
 
 
 def test_a_disk_that_is_read_only_for_a_while_costs_nothing(rig: Rig, disk: Disk) -> None:

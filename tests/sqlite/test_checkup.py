@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from queue_core import checkup, safekeeping, spool
+from queue_core.cli import checks
 from queue_core.errors import StoreError
 from queue_core.service import Queue
 from queue_core.settings import Settings
+from queue_core.sqlite import damage
+from queue_core.sqlite.engine import identity
 from queue_core.sqlite.store import SqliteStore
 from tests.conformance.builders import PERSON, START, Bench, admission
 from tests.helpers import wait_until
@@ -126,6 +129,33 @@ def test_one_that_was_mended_is_written_to_again_after_a_look(queue: Queue) -> N
     queue.store = SqliteStore(queue.home)
     assert Bench(queue.store).add() == 101
     assert raw(queue.home, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_new_one_is_not_taken_for_the_damaged_one_that_was_removed(home: Home) -> None:
+    """File systems give its inode to the next file."""
+    SqliteStore(home).close()
+    os.unlink(home.database)
+    Path(home.damaged).write_text("1 2\nof the one before")
+    store = SqliteStore(home)
+    assert not os.path.exists(home.damaged)
+    store.close()
+
+
+def test_one_that_was_mended_in_its_place_is_written_to_again_after_doctor_has_looked(queue: Queue) -> None:
+    """Its inode is the same, and no worker comes up that would look."""
+    file = identity(queue.home.database)
+    assert file
+    damage.note(queue.home, file, "of before")
+    with pytest.raises(StoreError, match="`runq doctor` finds it sound"):
+        Bench(queue.store).add()  # pyright: ignore[reportArgumentType]
+    checks.examine(queue.home, {"RUNQ_HOME": queue.home.data})
+    Bench(queue.store).add()  # pyright: ignore[reportArgumentType]
+
+
+def test_damage_is_told_where_it_cannot_be_noted(queue: Queue) -> None:
+    reopened(queue)
+    os.mkdir(queue.home.damaged)
+    assert "is damaged" in (checkup.look(queue.home) or "")
 
 
 def damaged_home(folder: Path, environ: dict[str, str]) -> str:

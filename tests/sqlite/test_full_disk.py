@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from queue_core.cli.closing import Tally, say_end
+from queue_core.cli.options import Given
 from queue_core.home import Home
+from queue_core.service import Queue
 from queue_core.sqlite import ballast
+from queue_core.sqlite.engine import Database
 
 pytestmark = pytest.mark.claim("full")
 
@@ -41,7 +46,7 @@ def test_on_a_small_disk(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2_000:]
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 class TestBallast:
@@ -80,3 +85,30 @@ class TestBallast:
         assert not ballast.give_up(home)
         assert not ballast.spent(home)
         assert (tmp_path / "diary").read_text() == "dear diary"
+
+
+def test_an_end_for_which_the_ballast_was_not_enough_has_the_room_of_the_wal_as_well(home: Home) -> None:
+    """Whatever fills the disk may take what the ballast gives up."""
+    database, tries = Database(home), list[int]()
+    ballast.lay(home)
+
+    def end(tx: sqlite3.Connection) -> None:
+        tries.append(os.path.getsize(home.database + "-wal"))
+        if tries[-1]:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    database.finish(end)
+    assert (len(tries), tries[-1], ballast.spent(home)) == (3, 0, True)
+    database.close()
+
+
+def test_who_ran_what_was_there_says_at_the_end_that_the_ballast_is_spent(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue = Queue.open({"RUNQ_HOME": home.data, "PATH": os.defpath})
+    queue.submit(["true"])
+    ballast.lay(home)
+    ballast.give_up(home)
+    say_end(queue, Tally(), Given(values={}, operands=(), command=None), until_empty=True)
+    queue.close()
+    assert f"The ballast is spent: free space in {home.data};" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from queue_core import problems
 from queue_core.home import Home
 from queue_core.service import Queue
 from queue_core.settings import Settings
-from queue_core.sqlite.engine import VISITORS_WAL
+from queue_core.sqlite.engine import VISITORS_WAL, Database
 from queue_core.sqlite.inlet import SqliteInlet
 from queue_core.sqlite.store import SqliteStore
 from tests import claims
@@ -210,3 +210,11 @@ def test_what_is_in_the_way_of_tidying_up_is_no_error_of_a_job_that_is_stored(
         inlet.leave_tidy()
         os.rmdir(home.write_lock)
     assert raw(home, "SELECT count(*) FROM jobs") == before
+
+
+def test_a_short_patience_of_before_is_not_left_to_later_writes(home: Home) -> None:
+    database = Database(home, patience=7.0)
+    database.patience = 0.5
+    assert database.shorten_wal(beyond=0)
+    assert database.connection.execute("PRAGMA busy_timeout").fetchall() == [(7000,)]
+    database.close()

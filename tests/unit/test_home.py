@@ -87,6 +87,16 @@ class TestPrepare:
         with pytest.raises(HomeError):
             make_folder(str(tmp_path / "no" / "parent"))
 
+    def test_one_is_made_where_its_user_may_write_but_not_look(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(path: str) -> None:
+            raise PermissionError(13, "Permission denied", path)
+
+        monkeypatch.setattr(home_module, "sync", refused)
+        prepare(home_at(tmp_path / "a" / "b"))
+        assert (tmp_path / "a" / "b").is_dir()
+
 
 class TestFileSystems:
     def test_network_file_systems_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,11 @@ class TestBallast:
         spool.keep_ballast(home)
         assert ballast.stat().st_size == spool.BALLAST
 
+    def test_a_folder_in_its_place_keeps_nobody_from_going_on(self, home: Home) -> None:
+        Path(home.spool, ".ballast").mkdir(parents=True)
+        spool.keep_ballast(home)
+        spool.leave(home, [PLAIN], now=NOW)
+
     def test_it_is_kept_once(self, home: Home) -> None:
         spool.keep_ballast(home)
         before = Path(home.spool, ".ballast").stat()
@@ -267,6 +272,31 @@ class TestIngesting:
         assert not any(name.endswith(".json") for name in os.listdir(queue.home.spool))
         assert any(name.endswith(".broken") for name in os.listdir(queue.home.spool))
         assert any("cannot be read" in problem for problem in queue.health_view()["problems"])
+
+    @pytest.mark.parametrize(
+        ("part", "name", "value"),
+        [
+            ("job", "priority", "nonsense"),
+            ("job", "argv", 5),
+            ("job", "after", [[1]]),
+            ("origin", "caller", "nobody"),
+            (None, "timeout", 10**30),
+            (None, "cwd", None),
+            (None, "env", [1]),
+        ],
+    )
+    def test_nor_does_a_file_of_the_right_shape_with_a_value_that_no_job_has(
+        self, queue: Queue, part: str | None, name: str, value: object
+    ) -> None:
+        spool.leave(queue.home, [PLAIN], now=NOW)
+        spool.leave(queue.home, [PLAIN], now=NOW + 1)
+        path = Path(spool.pending(queue.home)[0])
+        items = json.loads(path.read_text())
+        (items[0][part] if part else items[0])[name] = value
+        path.write_text(json.dumps(items))
+        assert queue.ingest_spool() == 1
+        assert os.path.exists(f"{path}.broken")
+        assert [job["argv"] for job in queue.list_view(Filter())["jobs"]] == [["true"]]
 
     def test_a_queue_that_is_full_does_not_undo_what_was_accepted(self, queue: Queue) -> None:
         spool.leave(queue.home, [PLAIN] * 5, now=NOW)

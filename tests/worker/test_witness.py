@@ -103,6 +103,21 @@ def test_it_is_ended_by_hand_by_what_its_keeper_has_noted(rig: Rig) -> None:
 
 
 @pytest.mark.claim("processes")
+def test_who_has_linked_anothers_record_into_its_place_is_ended_alone(rig: Rig) -> None:
+    other = rig.sh(rig.gate("other").wait, "--retries", "0")
+    worker = rig.worker()
+    bystander = rig.pid_of(other)
+    script = f'ln -f "{rig.run_dir(other)}/record" {JOB}/1/record; echo $$ > linked; {rig.gate().wait}'
+    job = rig.sh(script, "--retries", "0")
+    pid = int(rig.wrote("linked", "\n"))
+    worker.kill()
+    rig.kill_keepers()
+    rig.runq("cancel", str(job))
+    assert not alive(pid)
+    assert (rig.state(other), alive(bystander)) == ("running", True)
+
+
+@pytest.mark.claim("processes")
 @pytest.mark.claim("again")
 def test_a_command_that_kills_its_keeper_and_its_worker_is_waited_for_and_lost(rig: Rig) -> None:
     beside = rig.sh(rig.gate("beside").wait, "--retries", "0")
@@ -165,7 +180,8 @@ import queue_core.keeper.command as command
 note_process = command.Command.note_process
 def die_first(self):
     try:
-        os.close(os.open("{died}", os.O_CREAT | os.O_EXCL))
+        died = os.open("{died}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(died, b"%d." % os.getpid())
     except FileExistsError:
         return note_process(self)
     while not os.path.exists("{closed}"):
@@ -201,7 +217,8 @@ def test_a_command_that_nobody_could_note_is_known_by_its_token(rig: Rig) -> Non
     script = CLOSES_ALL.format(events=rig.folder / "events", closed=places["closed"], gate=gate.path)
     job = rig.add("--retries", "1", "--", sys.executable, "-IS", "-c", script)
     rig.start_program(sys.executable, "-c", DIES_BEFORE_ITS_NOTE.format(**places))
-    wait_until(lambda: places["closed"].exists() and not rig.keepers(), "its keeper is dead", PATIENCE)
+    keeper = int(rig.wrote("died", ".").rstrip("."))
+    wait_until(lambda: places["closed"].exists() and not alive(keeper), "its keeper is dead", PATIENCE)
     other = rig.sh("true")
     rig.reaches(other, "succeeded")  # the worker has another keeper
     rig.runq("status")
