@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from queue_core.home import Home
 
 EVERY = 3600.0  # seconds
+MARK = "checked"  # when somebody looked last
 LONGEST = 30.0  # seconds; what is not finished by then says nothing
 
 
@@ -27,7 +28,18 @@ def look_if_due(home: Home, now: float) -> str | None:
     """Look, unless another process has of late; what is wrong, with the way out. QueueError, OSError: it cannot be."""
     if not _is_due(home, now):
         return None
-    return look(home)
+    try:
+        return look(home)
+    except BaseException:  # it said nothing, so it is the next one's turn
+        with suppress(OSError):
+            os.unlink(home.path(MARK))
+        raise
+
+
+def look_again(home: Home) -> None:
+    """Look where it was found damaged before: it may have been mended. QueueError, OSError: it cannot be."""
+    if damage.refusal(home):
+        look(home)
 
 
 def look(home: Home) -> str | None:
@@ -55,7 +67,7 @@ def problem(home: Home) -> str | None:
 
 def _is_due(home: Home, now: float) -> bool:
     """Whether it is this process's turn; another that asks meanwhile finds that it is not its."""
-    path, boot = home.path("checked"), boot_id()
+    path, boot = home.path(MARK), boot_id()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         looked = file.read() == boot.encode() and 0 <= now - os.fstat(descriptor).st_mtime < EVERY

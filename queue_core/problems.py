@@ -82,14 +82,14 @@ def _disk(queue: Look) -> str | None:
 
 
 def _wal(queue: Look) -> str | None:
-    """Readers of runq's own are short, so that a WAL that cannot be emptied has another program's in the way."""
+    """Readers of runq's own are short, so that a WAL that cannot be emptied has most likely another program's in it."""
     if wal_mib(queue.home) > LARGE_WAL:
         queue.store.leave_tidy()
     if (grown := wal_mib(queue.home)) <= LARGE_WAL:
         return None
     return (
-        f"the database's WAL has grown to {grown:.0f} MiB, since another program reads from the database without an "
-        f"end: close whatever else has {queue.home.database} open"
+        f"the database's WAL has grown to {grown:.0f} MiB and cannot be emptied now: if that stays so, another program "
+        f"reads without an end; close whatever else has {queue.home.database} open"
     )
 
 

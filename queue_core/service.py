@@ -13,9 +13,9 @@ import time
 from queue_core import changes, intake, settings
 from queue_core.errors import Denied, NotAllowed, QueueError, QueueFull, StoreBusy, StoreError, StoreFull
 from queue_core.fastjson import dumps
+from queue_core.health import limit_for
 from queue_core.home import locate
 from queue_core.look import Look
-from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.store import SqliteStore
 
 TYPE_CHECKING = False
@@ -210,14 +210,14 @@ class Queue(Look):
                 self.store.enqueue(
                     admissions,
                     now=self.clock(),
-                    capacity=self.settings.capacity * 10,  # accepted is accepted: a full queue cannot undo it
+                    capacity=limit_for("person", self.settings.capacity),  # accepted is accepted, full or not
                     parallelism=self.settings.parallelism,
                 )
             except (QueueFull, StoreBusy, StoreFull):
                 break  # it keeps in the spool until there is room
             except StoreError:
                 raise
-            except (QueueError, sqlite3.IntegrityError, *spool.NO_JOB):  # it must not hold the others up
+            except (QueueError, *spool.NO_JOB):  # it must not hold the others up
                 spool.set_aside(path)
                 continue
             spool.remove(path)

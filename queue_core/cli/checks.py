@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Level = Literal["ok", "note", "warning", "wrong"]
 
+PATIENCE = 1.0  # seconds that a look waits for whoever writes
+
 
 class Finding(Frozen):
     """One thing that was looked at: `wrong` needs mending, a `warning` is for the user to decide."""
@@ -233,7 +235,7 @@ def _queue(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
     if not os.path.exists(home.database):
         return
     try:
-        queue = Queue.open(environ)
+        queue = Queue.open(environ, patience=PATIENCE)
         workers, limits, health = queue.worker_view(), queue.store.limits(), queue.health_view()
         queue.close()
     except QueueError as error:

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue_core.home import Home
 
+LONGEST = 250  # characters of a note that are read
+
 
 def note(home: Home, file: tuple[int, int], what: str) -> None:
     """From now on this very file (`identity`) is read at most. OSError if that cannot be noted."""
@@ -34,10 +36,11 @@ def _noted(home: Home) -> str | None:
     try:
         descriptor = os.open(home.damaged, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
-            which, _, what = file.read(10_000).partition("\n")
+            which, _, what = file.read(LONGEST).partition("\n")
     except OSError:
         return None
     now = identity(home.database)
+    what = "".join(letter for letter in what if letter.isprintable())  # any command may have written it
     return what if now is not None and which == f"{now[0]} {now[1]}" else None
 
 

@@ -65,6 +65,15 @@ class Database:
 
     def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one function in one durable transaction; when this returns, the change survives power loss."""
+        try:
+            return self._write(change, *args, **kwargs)
+        except BaseException as error:  # the lock is let go: a second look at the file takes a while
+            explained = explain(error, self.connection, self.home)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def _write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with locked(self.home.write_lock, self.patience):
             if identity(self.home.database) != self.file:
                 self._follow()
@@ -78,10 +87,7 @@ class Database:
                 self._roll_back()
                 if isinstance(error, sqlite3.Error) and _IO_ERROR in str(error):
                     self._void()
-                explained = explain(error, self.connection, self.home)
-                if explained is None:
-                    raise
-                raise explained from error
+                raise
             if self.stays:
                 self._bound_wal()
         return result

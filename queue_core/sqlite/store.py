@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _thread
 
-from queue_core.errors import StoreFull
+from queue_core.errors import InvalidJob, StoreFull
 from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, sqlite3
 from queue_core.sqlite.reading import Reading
 
@@ -107,9 +107,14 @@ class SqliteStore(Reading):
     ) -> list[Receipt]:
         from queue_core.sqlite.admit import admit
 
-        return self._writer.write(
-            admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within
-        )
+        try:
+            return self._writer.write(
+                admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within
+            )
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
+            if not isinstance(error, sqlite3.IntegrityError) and "binding" not in str(error):
+                raise
+            raise InvalidJob(f"the job has a value that cannot be stored ({error})") from None
 
     def exchange(
         self,

@@ -17,6 +17,7 @@ from queue_core import changes
 from queue_core.errors import KeeperError, QueueError, StoreBusy, StoreFull
 from queue_core.judge import Judge
 from queue_core.liveness import LifeLock, asked_to_leave
+from queue_core.sqlite import ballast
 from queue_core.worker.claims import Claims
 from queue_core.worker.groups import task_group
 from queue_core.worker.janitor import Janitor
@@ -335,8 +336,8 @@ class Worker:
         if not self._claims:
             return True
         idle = time.monotonic() - self._idle_since
-        if self.options.until_empty:
-            return await self._deregister_if_idle()
+        if self.options.until_empty:  # it waits for no backoff, and for no room on the disk
+            return (not self.running and ballast.spent(self.queue.home)) or await self._deregister_if_idle()
         if self.mode == "drain":
             return idle >= self.queue.settings.linger and await self._deregister_if_idle()
         if self.options.booted_by is None or idle < self.queue.settings.idle:

@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from queue_core import checkup
 from queue_core.version import VERSION
 from queue_core.worker.threads import on_thread
 
@@ -20,6 +21,7 @@ _SHARED = ("parallelism", "max_running", "starts_per_minute")  # limits that all
 
 async def register(queue: Queue, worker: str, jobs: Claims, *, booted_by: str | None) -> None:
     """Enter a worker. Limits that all obey are set by the first one, and by whoever was told them explicitly."""
+    await on_thread(checkup.look_again, queue.home)  # nothing could be written while the note stands
     chosen = queue.settings
     alone = not await on_thread(lambda: queue.live_workers(claiming=True))
     limits = {name: getattr(chosen, name) for name in _SHARED if alone or name in chosen.explicit}

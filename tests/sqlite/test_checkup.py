@@ -190,6 +190,45 @@ def test_a_worker_finds_it_leaves_and_a_hooks_job_waits_in_the_spool_for_the_res
         rig.close()
 
 
+def test_a_worker_that_comes_up_looks_again_whether_it_has_been_mended(tmp_path: Path) -> None:
+    """While the note stands nobody can write, not even a worker that wants to register: who should find it sound?"""
+    rig = Rig(tmp_path)
+    try:
+        job = rig.sh("true")
+        here = identity(rig.queue.home.database)
+        assert here is not None
+        damage.note(rig.queue.home, here, "of a disk that has been mended")
+        rig.drain()
+        assert rig.state(job) == "succeeded"
+    finally:
+        rig.close()
+
+
+def test_a_look_that_failed_is_the_next_ones_turn(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def look(home: Home, *, seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 1:
+            raise OSError("not now")
+
+    monkeypatch.setattr(checkup, "quick_check", look)
+    with pytest.raises(OSError, match="not now"):
+        checkup.look_if_due(queue.home, START)
+    for _ in range(2):
+        assert checkup.look_if_due(queue.home, START) is None
+    assert len(looks) == 2
+
+
+def test_of_a_note_that_somebody_else_has_written_only_so_much_is_told(queue: Queue) -> None:
+    here = identity(queue.home.database)
+    assert here is not None
+    damage.note(queue.home, here, "\x1b[31m" + "x" * 5000)
+    said = checkup.problem(queue.home)
+    assert said is not None
+    assert ("\x1b" in said, len(said) < 1000) == (False, True)
+
+
 def json_of(rig: Rig, *words: str) -> dict[str, dict[str, object]]:
     return json.loads(rig.runq(*words).stdout)
 

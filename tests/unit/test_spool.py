@@ -283,6 +283,7 @@ class TestIngesting:
             (None, "timeout", 10**30),
             (None, "cwd", None),
             (None, "env", [1]),
+            ("job", "queue", {}),
         ],
     )
     def test_nor_does_a_file_of_the_right_shape_with_a_value_that_no_job_has(

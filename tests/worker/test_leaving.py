@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from queue_core.sqlite import ballast
+from queue_core.worker.options import Options
 from tests.helpers import wait_until
 
 from .conftest import CLI, PATIENCE, Rig, alive
@@ -217,3 +219,14 @@ def test_a_command_that_lives_on_alone_keeps_nobody_from_stopping_now(rig: Rig) 
     rig.worker()
     rig.reaches(job, "succeeded")
     assert [one.outcome for one in rig.job(job).attempts] == ["lost", "exited"]
+
+
+@pytest.mark.claim("full")
+def test_who_runs_what_is_there_waits_for_no_room_on_the_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the ballast is spent nothing is claimed, so there is nothing that it could run."""
+    job = rig.sh("true")
+    monkeypatch.setattr(ballast, "lay", lambda _: False)
+    (rig.home / "ballast").touch()  # spent
+    inner = rig.inner(Options(until_empty=True))
+    assert inner.left() is None
+    assert rig.state(job) == "available"
