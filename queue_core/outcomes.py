@@ -11,7 +11,7 @@ import os
 import stat
 
 from queue_core.jobs import Outcome
-from queue_core.keeper import locks
+from queue_core.keeper import records
 from queue_core.secret_shapes import CONTEXT, mask, own_secrets
 
 TYPE_CHECKING = False
@@ -148,7 +148,7 @@ def open_output(path: str) -> int | None:
 
 
 def _open(path: str, how: int) -> int | None:
-    if not locks.is_own_folder(os.path.dirname(path)):
+    if not records.is_own_folder(os.path.dirname(path)):
         return None
     try:
         descriptor = os.open(path, how | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from queue_core import backups, changes, recovery, safekeeping
 from queue_core.errors import NotAllowed, QueueError, StoreBusy, StoreError
 from queue_core.home import Home, make_folder
-from queue_core.keeper import protocol, records
+from queue_core.keeper import protocol, records, started
 from queue_core.liveness import living_workers
 from queue_core.sqlite import backup as engine
 from queue_core.sqlite import damage, restore
@@ -227,6 +227,10 @@ def _refuse_while_busy(home: Home) -> dict[int, int]:
         if time.monotonic() > give_up:
             raise QueueError(_RUNNING.format("commands still run", "them"))
         time.sleep(0.01)
+    for name in _names(home.path("keepers")):
+        for start in started.noted(home.keeper(name)).values():  # it may have removed its record
+            if records.process_alive(start):
+                raise QueueError(_RUNNING.format(f"the command of job {start.job} still runs", "it"))
     newest: dict[int, int] = {}
     for job, claim in _claims(home):
         if _runs(home.run(job, claim)):

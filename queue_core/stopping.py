@@ -59,11 +59,10 @@ def end_alone(queue: Queue, claim: protocol.Claim, keeper: str, token: str | Non
     run_dir = queue.home.run(*claim)
     what, record = verdict.look(run_dir, queue.home.keeper(keeper), token)
     if what == verdict.ALONE and record is not None and record.start is not None:
-        end_orphan(record.start, token, queue.settings.grace, lock=_lock_of(run_dir, claim))
+        end_orphan(record.start, token, queue.settings.grace, lock=_lock_of(run_dir, keeper))
 
 
-def _lock_of(run_dir: str, claim: protocol.Claim) -> Lock | None:
+def _lock_of(run_dir: str, keeper: str) -> Lock | None:
     """The claim's lock, unless a command has put another claim's record there: whoever holds that is not ended."""
-    there = records.read(run_dir)
-    own = there is not None and there.start is not None and (there.start.job, there.start.claim) == claim
-    return records.lock_of(run_dir) if own else None
+    own = records.read_own(run_dir, keeper)
+    return records.lock_of(run_dir) if own and own.start else None

@@ -113,4 +113,17 @@ def _last_words(keeper_dir: str) -> str:
     except OSError:
         return "."
     said = [line for line in lines if line.strip()]
-    return f": {said[-1].strip()}" if said else " in time."
+    return f": {said[-1].strip()}" if said else _why_silent(keeper_dir)
+
+
+def _why_silent(keeper_dir: str) -> str:
+    """A full disk takes neither what a keeper has to write nor its complaint; then it refuses a line here too."""
+    try:
+        log = os.open(os.path.join(keeper_dir, protocol.LOG), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(log, b"\n")
+        finally:
+            os.close(log)
+    except OSError as error:
+        return f": nothing can be written to {keeper_dir} ({error.strerror})."
+    return " in time."

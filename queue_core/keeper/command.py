@@ -34,7 +34,7 @@ class Place:
         self.home = home  # a descriptor of the keeper's own directory
         self.boot_id = processes.boot_id()
         self.pid_namespace = processes.pid_namespace()
-        self.started = Started()
+        self.started = Started(home)
 
     def start_of(self, request: Request) -> Start:
         """The start of a claim's record."""
@@ -67,7 +67,8 @@ class Command:
         self._exit: tuple[int, struct_rusage] | None = None
 
     def spawn(self, home: int) -> None:
-        """Start it, and its time-out. SpawnFailed or OSError as `launch` says; then it does not run."""
+        """Note it and start it, and its time-out. SpawnFailed or OSError as `launch` says; then it does not run."""
+        self._place.started.note(self._start)
         self.pid = launch(self._request, self._files, home)
         if self._request.timeout is not None:
             self._deadline = time.monotonic() + self._request.timeout
@@ -147,6 +148,7 @@ class Command:
         end = records.fitting(end)
         try:
             self._files.write_end(end)
+            self._place.started.ended(self.claim)
         except OSError as error:
             log(f"The end of claim {self.claim} could not be recorded: {error}")
         self._files.close()
@@ -155,6 +157,10 @@ class Command:
     def forget(self) -> None:
         """Undo a claim whose command was not spawned through no fault of its own."""
         self._files.remove()
+        try:
+            self._place.started.never(self._start)
+        except OSError as error:  # if nobody is left to hear that it was refused, it counts as lost
+            log(f"That claim {self.claim} was not started could not be noted: {error}")
 
 
 def log(text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import time
 
 TRIES = 200
@@ -24,14 +23,6 @@ def take(fd: int) -> None:
         except BlockingIOError:
             time.sleep(0.001)
     return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def is_own_folder(run_dir: str) -> bool:
-    """Is this a claim's folder in its job's folder, neither of them a link that a command has put in its place?"""
-    try:
-        return all(stat.S_ISDIR(os.lstat(path).st_mode) for path in (os.path.dirname(run_dir), run_dir))
-    except OSError:
-        return False
 
 
 def held(path: str) -> bool:

@@ -152,8 +152,6 @@ class Keeper:
         for running in [one for one in self.running.values() if one.over(now)]:
             del self.running[running.claim]
             self._tell(running.claim, running.listeners, running.finish())
-        if not self.running:
-            self._place.started.begin_anew()
         if now >= self._look_at:
             self._look_at_outputs(now)
 

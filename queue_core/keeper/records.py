@@ -77,7 +77,7 @@ class Record(Frozen):
 
 def read(run_dir: str) -> Record | None:
     """The record in a claim's directory, None if there is none (or something else). OSError if it can't be read."""
-    if not locks.is_own_folder(run_dir):
+    if not is_own_folder(run_dir):
         return None
     try:
         # Without waiting: a command may have put something else in its place.
@@ -97,9 +97,32 @@ def read(run_dir: str) -> Record | None:
     )
 
 
+def read_own(run_dir: str, keeper: str) -> Record | None:
+    """The same, None also if it is another claim's, which a command has put there."""
+    record = read(run_dir)
+    start = record.start if record else None
+    if start and (start.job, start.claim, start.keeper) != (*claim_of(run_dir), keeper):
+        return None
+    return record
+
+
+def claim_of(run_dir: str) -> tuple[int, int]:
+    """The job and the claim whose directory this is."""
+    above, claim = os.path.split(run_dir)
+    return int(os.path.basename(above)), int(claim)
+
+
+def is_own_folder(run_dir: str) -> bool:
+    """Is this a claim's folder in its job's folder, neither of them a link that a command has put in its place?"""
+    try:
+        return all(stat.S_ISDIR(os.lstat(path).st_mode) for path in (os.path.dirname(run_dir), run_dir))
+    except OSError:
+        return False
+
+
 def locked(run_dir: str) -> bool:
     """Is the claim's lock held?"""
-    return locks.is_own_folder(run_dir) and locks.held(_readable(run_dir))
+    return is_own_folder(run_dir) and locks.held(_readable(run_dir))
 
 
 def _readable(run_dir: str) -> str:
@@ -204,7 +227,7 @@ class ClaimFiles:
         """Write an end that fits. OSError if the disk fails."""
         packed = _pack(end.__dict__, _END[1])
         _write(self.record, packed, _END[0])
-        if lock_of(self.run_dir) != self.lock_id or not locks.is_own_folder(self.run_dir):
+        if lock_of(self.run_dir) != self.lock_id or not is_own_folder(self.run_dir):
             self._put_back(packed)
 
     def _put_back(self, end: bytes) -> None:

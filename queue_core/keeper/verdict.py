@@ -50,9 +50,9 @@ def look(run_dir: str, keeper_dir: str, token: str | None = None) -> tuple[str, 
     """
     keeper_alive = protocol.alive(keeper_dir)
     locked = records.locked(run_dir)
-    before = _record_of(run_dir, keeper_dir)
+    before = record_of(run_dir, keeper_dir)
     process_alive = _lives(before.start if before else None, token, asked=not (keeper_alive or locked))
-    record = _record_of(run_dir, keeper_dir)
+    record = record_of(run_dir, keeper_dir)
     verdict = decide(
         record,
         same_boot=_boot_of(record, keeper_dir) == processes.boot_id(),
@@ -63,14 +63,17 @@ def look(run_dir: str, keeper_dir: str, token: str | None = None) -> tuple[str, 
     return verdict, record
 
 
-def _record_of(run_dir: str, keeper_dir: str) -> records.Record | None:
+def look_at_promised(run_dir: str, keeper_dir: str) -> tuple[str, records.Record | None]:
+    """The same for a claim of which its living keeper says that it does not run, nor ever will."""
+    record = record_of(run_dir, keeper_dir)
+    return decide(record, same_boot=True, keeper_alive=False, locked=False, process_alive=False), record
+
+
+def record_of(run_dir: str, keeper_dir: str) -> records.Record | None:
     """The claim's own record; where its start is gone, what the keeper has noted of it elsewhere."""
-    record = records.read(run_dir)
-    job, claim = _claim_of(run_dir)
+    record = records.read_own(run_dir, os.path.basename(keeper_dir))
     start = record.start if record else None
-    if start and (start.job, start.claim, start.keeper) != (job, claim, os.path.basename(keeper_dir)):
-        record = start = None  # another claim's, that an earlier attempt's command has put there
-    noted = started.find(keeper_dir, job, claim) if start is None or start.pid is None else None
+    noted = started.find(keeper_dir, *records.claim_of(run_dir)) if start is None or start.pid is None else None
     return records.Record(start=noted, end=record.end if record else None) if noted else record
 
 
@@ -82,11 +85,6 @@ def _lives(start: records.Start | None, token: str | None, *, asked: bool) -> bo
     if not (asked and start and start.pid is None and token):
         return records.process_alive(start)
     return processes.HAVE_PROC and records.same_place(start) and bool(processes.members(0, token))
-
-
-def _claim_of(run_dir: str) -> tuple[int, int]:
-    above, claim = os.path.split(run_dir)
-    return int(os.path.basename(above)), int(claim)
 
 
 def _boot_of(record: records.Record | None, keeper_dir: str) -> str | None:

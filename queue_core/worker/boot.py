@@ -188,7 +188,8 @@ class Booter:
     def _is_manned(self) -> bool:
         """Whether some worker claims. Those that are stopped for longer than a moment do not, though they live.
 
-        What they run stays theirs, and the limits of the queues count it: one more worker can do no harm.
+        What they run stays theirs, and the limits of the queues count it: one more worker can do no harm. Where that
+        one is stopped too, and the next, it must not go on for ever: two stopped ones of this booter's are the most.
         """
         pids = self._queue.live_workers(claiming=True).values()
         if not pids or not all(processes.stopped(pid) for pid in pids):
@@ -196,7 +197,8 @@ class Booter:
             return bool(pids)
         now = time.monotonic()
         self._all_stopped_since = min(self._all_stopped_since, now)
-        return now - self._all_stopped_since < STOPPED_FOR
+        ours = sum(processes.stopped(booted.pid) for booted in self._booted)
+        return now - self._all_stopped_since < STOPPED_FOR or ours > 1
 
     def _until_due(self, begun: float) -> float:
         """Seconds until something is due that was not when the look began: nothing falls between the two."""

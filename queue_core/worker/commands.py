@@ -193,7 +193,7 @@ class Commands:
         if op == "watching":
             unknown = {(job, claim) for job, claim in message["unknown"]}
             link.claims -= unknown
-            self._strays.add_promised(unknown & self._leases.keys())
+            self._strays.add_promised(unknown & self._leases.keys(), link.keeper)
         elif op in ("ended", "refused"):
             self._over(link, (message["job"], message["claim"]), message)
         elif op == "error":

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from queue_core import recovery
 from queue_core.errors import KeeperError
-from queue_core.keeper import protocol, records, verdict
+from queue_core.keeper import protocol, verdict
 from queue_core.stopping import end_alone
 from queue_core.worker.link import KeeperLink
 from queue_core.worker.threads import on_thread
@@ -48,7 +48,8 @@ class Strays:
         self._sealer = sealer
         self._leases = leases  # the worker's, with their tokens
         self._keepers: dict[Claim, str] = {}
-        self._promised: set[Claim] = set()  # a keeper has promised never to start these
+        self._promised: dict[Claim, str] = {}  # their keeper has promised never to start these
+        self._complained: set[Claim] = set()  # of these, that they cannot be looked at
         self._ending: set[Claim] = set()  # alone, and being ended by hand
         self.links: list[KeeperLink] = []
         self.alone: set[Claim] = set()
@@ -63,9 +64,9 @@ class Strays:
         """Claims of one keeper, to be looked at."""
         self._keepers.update(dict.fromkeys(claims, keeper))
 
-    def add_promised(self, claims: Collection[Claim]) -> None:
-        """Claims that their keeper knows nothing of: unless a record says otherwise, they never started."""
-        self._promised.update(claims)
+    def add_promised(self, claims: Collection[Claim], keeper: str) -> None:
+        """Claims that their keeper knows nothing of: unless record or notes say otherwise, they never started."""
+        self._promised.update(dict.fromkeys(claims, keeper))
 
     @property
     def any(self) -> bool:
@@ -79,8 +80,8 @@ class Strays:
     async def look(self, end: End, cancelled: Collection[Claim]) -> None:
         """Look at every stray once; `end` takes those whose fate is certain."""
         self.links = [link for link in self.links if link.open]
-        for claim in list(self._promised):
-            await self._look_at_promised(claim, end)
+        for claim, keeper in list(self._promised.items()):
+            await self._look_at_promised(claim, keeper, end)
         to_ask: dict[str, list[Claim]] = {}
         for claim, keeper in list(self._keepers.items()):
             what = await self._look_at(claim, keeper, end)
@@ -97,7 +98,7 @@ class Strays:
             folder, token = self._queue.home.keeper(keeper), self._leases.get(claim)
             what, record = await on_thread(verdict.look, run_dir, folder, token)
         except OSError as error:
-            log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
+            self._complain(claim, error)
             return None
         if what in recovery.SETTLED_BY:
             self._settle(claim, what, record, end)
@@ -105,15 +106,21 @@ class Strays:
             self.alone.add(claim)
         return what
 
-    async def _look_at_promised(self, claim: Claim, end: End) -> None:
-        run_dir = self._queue.home.run(*claim)
+    async def _look_at_promised(self, claim: Claim, keeper: str, end: End) -> None:
+        home = self._queue.home
         try:
-            record = await on_thread(records.read, run_dir)
+            what, record = await on_thread(verdict.look_at_promised, home.run(*claim), home.keeper(keeper))
         except OSError as error:
-            log.warning("job %d claim %d cannot be looked at: %s", *claim, error)
+            self._complain(claim, error)
             return
-        self._promised.discard(claim)
-        self._settle(claim, verdict.SETTLE if record and record.end else verdict.NEVER_STARTED, record, end)
+        del self._promised[claim]
+        self._settle(claim, what, record, end)
+
+    def _complain(self, claim: Claim, error: OSError) -> None:
+        """Once: the next look is due in a moment."""
+        if claim not in self._complained:
+            self._complained.add(claim)
+            log.warning("job %d claim %d cannot be looked at: %s; trying until it can", *claim, error)
 
     def _settle(self, claim: Claim, what: str, record: Record | None, end: End) -> None:
         """It is over: nothing more is to be looked at, but its output is to be sealed, if there can be any."""
@@ -125,6 +132,7 @@ class Strays:
             end(claim, outcome)
 
         self._keepers.pop(claim, None)
+        self._complained.discard(claim)
         self.alone.discard(claim)
         if what == verdict.NEVER_STARTED:
             settle(b"")

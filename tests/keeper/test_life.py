@@ -214,6 +214,19 @@ def test_a_keeper_that_does_not_come_up_says_why(tmp_path: Path, monkeypatch: py
         boot.start(str(tmp_path / "keepers" / "k2"))
 
 
+def test_a_keeper_that_can_write_nothing_says_that(tmp_path: Path) -> None:
+    """Not even why it ends: its complaint has no room either. (A limit stands for a full disk, and needs no root.)"""
+    script = (
+        "import resource, sys; from queue_core.errors import KeeperError; from queue_core.keeper import boot\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try: boot.start(sys.argv[1])\n"
+        "except KeeperError as error: print(error)\n"
+    )
+    folder = tmp_path / "k1"
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"The keeper did not start: nothing can be written to {folder} (File too large).\n"
+
+
 def test_a_keeper_that_says_nothing_is_put_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boot, "_CODE", "import time; time.sleep(60)")
     with pytest.raises(KeeperError, match="did not start in time"):

@@ -306,9 +306,12 @@ class TestRefusing:
         assert "still run" in rig.runq("backup", "restore", "--yes", code=1).stderr
         rig.kill_keepers()
         assert f"the command of job {job} still runs, without" in rig.runq("backup", "restore", "--yes", code=1).stderr
+        pid = rig.pid_of(job)
+        (rig.run_dir(job) / "record").unlink()  # as a command may; its keeper has noted it as well
+        assert f"the command of job {job} still runs, without" in rig.runq("backup", "restore", "--yes", code=1).stderr
         assert rig.state(job) == "running"
         gate.open()
-        _gone(rig.pid_of(job))
+        _gone(pid)
         restore(rig)
         assert rig.queue.states_of([job]) == {}
 

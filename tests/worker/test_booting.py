@@ -229,6 +229,25 @@ def test_a_worker_that_is_stopped_for_a_moment_counts_as_one_that_claims(rig: Ri
     assert booter._all_stopped_since == float("inf"), "the time begins anew"  # pyright: ignore[reportPrivateUsage]
 
 
+@pytest.mark.claim("processes")
+def test_where_every_worker_is_stopped_again_and_again_not_more_and_more_are_booted(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(booting, "STOPPED_FOR", 0.0)
+    workers = [rig.worker() for _ in range(2)]
+    for one in workers:
+        one.signal(signal.SIGSTOP)
+        wait_until(lambda one=one: processes.stopped(one.pid), "it is stopped", PATIENCE)
+    booter = Booter(rig.queue, booted_by="test")
+    manned: list[bool] = []
+    for one in workers:
+        booter._booted.append(Booted(one.popen, -1))  # pyright: ignore[reportPrivateUsage, reportArgumentType]
+        manned.append(booter._is_manned())  # pyright: ignore[reportPrivateUsage]
+    assert manned == [False, True], "one takes the place of a stopped one, and none that of the second"
+    workers[0].kill()
+    assert not booter._booted[0].lives()  # pyright: ignore[reportPrivateUsage]
+
+
 def test_a_worker_that_fails_again_and_again_is_not_booted_in_a_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each failure makes the pause longer, whoever rings; and a day of them breaks nothing."""
     booter = Booter(rig.queue, booted_by="test")

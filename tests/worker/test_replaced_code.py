@@ -6,13 +6,16 @@ They run from a copy of the tree, whose files are then replaced by ones that can
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from queue_core.worker import whole
 from tests import claims
 from tests.helpers import wait_until
+from tests.test_architecture import MODULES, imports
 
 from .conftest import PATIENCE, ROOT, Rig, alive
 
@@ -27,6 +30,27 @@ def replace(tree: Path) -> None:
         path.write_text(BROKEN)
     for folder in list(tree.rglob("__pycache__")):
         shutil.rmtree(folder)
+
+
+# Where what a worker does without is imported, in functions only: each for what no worker is asked for.
+ASIDE = {
+    ("look", "figures"),
+    ("service", "job_files"),
+    ("settings", "setting_table"),
+    ("sqlite.reading", "sqlite.figures"),
+}
+
+
+def test_a_worker_imports_all_that_it_may_need_before_it_works() -> None:
+    """All of runq, but for what only others come to need."""
+    ours = {name for name in MODULES if name.startswith("queue_core") and not name.startswith("queue_core.cli")}
+    assert ours >= whole.LEFT_OUT
+    kept = ours - whole.LEFT_OUT - {"queue_core"}  # that has names for the library's users
+    found = {(name, other) for name in kept for other in imports(name) & whole.LEFT_OUT}
+    assert found == {(f"queue_core.{name}", f"queue_core.{other}") for name, other in ASIDE}
+    code = "import sys\nfrom queue_core.worker import main, whole\nwhole.import_whole()\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ours - set(done.stdout.split()) == whole.LEFT_OUT
 
 
 @pytest.mark.parametrize("how", ["replaced", "removed"])
@@ -72,7 +96,8 @@ def test_what_runs_goes_on_and_ends_well(rig: Rig, how: str) -> None:
     left = rig.sh("sleep 0.3; exit 4", "--retries", "0")
     rig.pid_of(left)
     rig.runq("work", "--stop")
-    assert worker.left()[0] == 0
+    code, _, said = worker.left()
+    assert code == 0, said
     assert rig.outcomes(left) == [("exited", 4)]
     wait_until(lambda: not rig.keepers(), "its keeper has left", PATIENCE)
     assert "Error" not in rig.log() and "another version" not in rig.log(), rig.log()

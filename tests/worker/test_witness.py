@@ -196,6 +196,9 @@ sys.exit(main())
 CLOSES_ALL = """
 import os, sys, time
 os.closerange(3, 1024)
+record = os.path.join(os.environ["RUNQ_HOME"], "runs", os.environ["RUNQ_JOB_ID"], "1", "record")
+if {removes} and os.path.exists(record):
+    os.unlink(record)
 def note(what):
     log = os.open("{events}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(log, (what + chr(10)).encode())
@@ -210,12 +213,13 @@ note("end it")
 
 @pytest.mark.claim("overlap")
 @pytest.mark.claim("again")
-def test_a_command_that_nobody_could_note_is_known_by_its_token(rig: Rig) -> None:
-    """No pid is recorded and no lock is held; taken for dead, it would run beside itself."""
+@pytest.mark.parametrize("removes", [False, True], ids=["its record stays", "its record is removed"])
+def test_a_command_that_nobody_could_note_is_known_by_its_token(rig: Rig, removes: bool) -> None:
+    """No pid is recorded and no lock is held; taken for dead, or never started, it would run beside itself."""
     gate = rig.gate()
     places = {"died": rig.folder / "died", "closed": rig.folder / "closed"}
-    script = CLOSES_ALL.format(events=rig.folder / "events", closed=places["closed"], gate=gate.path)
-    job = rig.add("--retries", "1", "--", sys.executable, "-IS", "-c", script)
+    what = {"events": rig.folder / "events", "closed": places["closed"], "gate": gate.path}
+    job = rig.add("--retries", "1", "--", sys.executable, "-IS", "-c", CLOSES_ALL.format(removes=removes, **what))
     rig.start_program(sys.executable, "-c", DIES_BEFORE_ITS_NOTE.format(**places))
     keeper = int(rig.wrote("died", ".").rstrip("."))
     wait_until(lambda: places["closed"].exists() and not alive(keeper), "its keeper is dead", PATIENCE)
