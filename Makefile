@@ -30,8 +30,8 @@ fuzz: $(VENV)/.dev   ## Look for frames and payloads that do harm, for long: RUN
 KILLS ?= 2000
 SEED ?= 1
 MINUTES ?= 60
-reliability: $(VENV)/.dev  ## Try everything against the promises and print the table of claims: KILLS=2000 SEED=1
-	$(BIN)/python -m tests.reliability --kills $(KILLS) --seed $(SEED) --jobs $(TEST_JOBS)
+reliability: $(VENV)/.dev  ## Try everything against the promises and print the table of claims: KILLS=2000 SEED=1, WRITE=1 for the docs
+	$(BIN)/python -m tests.reliability --kills $(KILLS) --seed $(SEED) --jobs $(TEST_JOBS) $(if $(WRITE),--write)
 
 crash: $(VENV)/.dev  ## Only the storms: make crash KILLS=10000 SEED=7
 	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(SEED)

@@ -17,6 +17,7 @@ CLAIMS = {
     "unrecorded": "Every run is recorded",
     "twice": "Killing servers and workers runs nothing twice",
     "again": "A killed keeper's command runs again only after an attempt recorded as lost, of a job that may retry",
+    "order": "What must not start before, beside or after another does not",
     "truth": "The recorded exit status and output are the true ones",
     "frames": "Garbage, huge and half frames on a server's stdin harm nobody else",
     "model": "The store does what a small model of it does, whoever interleaves",

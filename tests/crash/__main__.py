@@ -1,4 +1,8 @@
-"""`python -m tests.crash --kills 2000 --seed 1`: storms in all scenarios until so many processes have been killed."""
+"""`python -m tests.crash --kills 2000 --seed 1`: storms in all scenarios until so many processes have been killed.
+
+A run of 1000 kills or more fails as well if its storms never had to find out what became of a dead worker's commands,
+or hardly passed some group of points: kills that hit nobody in the middle of anything prove nothing.
+"""
 
 import argparse
 import itertools
@@ -10,11 +14,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests import claims
+from tests.crash import reached
+from tests.crash.plants import PLANTS
 from tests.crash.storm import SCENARIOS, Result, Scenario, Storm
 from tests.helpers import MEMORY
 
@@ -40,7 +46,22 @@ def main() -> int:
     if given.here:
         return int(_storm(SCENARIOS[given.scenario], given.kills, given.seed, seconds, given.plant))
     names = [given.scenario] if given.scenario else list(SCENARIOS)
-    return _all(_rounds(names, given.kills, given.seed), given.jobs, seconds, given.plant)
+    with tempfile.NamedTemporaryFile("r", prefix="reached-") as file:
+        os.environ[reached.FILE] = file.name  # for the processes that are started
+        worst = _all(_rounds(names, given.kills, given.seed), given.jobs, seconds, given.plant)
+        return max(worst, _sum_up(reached.total(file)))
+
+
+def _sum_up(everything: reached.Reached) -> int:
+    """A line for all storms together; 1 if they have not reached what they are there for."""
+    missing = reached.missing(everything)
+    counts = (
+        ("kills", everything.kills),
+        ("at points of a group", everything.groups),
+        ("claims found by a verdict", everything.verdicts),
+    )
+    print("\n".join([f"all together: {_counted(counts)}", *(f"  {what}" for what in missing)]), flush=True)
+    return int(bool(missing))
 
 
 def _leave(_number: int, _frame: object) -> None:
@@ -74,7 +95,9 @@ def _all(rounds: Iterator[Round], jobs: int, seconds: float, plant: str) -> int:
 
 def _start(one: Round, seconds: float, plant: str) -> "subprocess.Popen[bytes]":
     """Where a store is to be in trouble, in a namespace of its own: there it may mount a small disk of its own."""
-    words = ["--here", "--scenario", one.scenario, "--kills", str(one.kills), "--seed", str(one.seed), "--plant", plant]
+    words = ["--here", "--scenario", one.scenario, "--kills", str(one.kills), "--seed", str(one.seed)]
+    if plant:
+        words += ["--plant", plant]
     if seconds != float("inf"):
         words += ["--minutes", str(seconds / 60)]
     command = [sys.executable, "-m", "tests.crash", *words]
@@ -86,7 +109,9 @@ def _start(one: Round, seconds: float, plant: str) -> "subprocess.Popen[bytes]":
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.crash", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--kills", type=int, default=2000, help="how many (default 2000); 0: as many as the time allows"
     )
@@ -94,8 +119,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scenario", choices=SCENARIOS, help="only this one, instead of all")
     parser.add_argument("--minutes", type=float, help="end after so long at the latest")
     parser.add_argument("--jobs", type=int, default=2, help="how many homes at a time (default 2)")
-    parser.add_argument("--here", action="store_true", help="one storm in this very process")
-    parser.add_argument("--plant", default="", help="plant a fault, to see it found (plants.py has their names)")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # one storm in this process
+    parser.add_argument(
+        "--plant",
+        default="",
+        choices=PLANTS,
+        metavar="FAULT",
+        help=f"plant a fault, to see it found: {'; '.join(PLANTS)}",
+    )
     return parser.parse_args()
 
 
@@ -127,6 +158,7 @@ def _storm(scenario: Scenario, kills: int, seed: int, seconds: float, plant: str
     finally:
         storm.close()
     note(result)
+    reached.note(reached_by(result))
     print(summary(result), flush=True)
     if result.findings:
         if mounted:
@@ -155,6 +187,7 @@ def note(result: Result) -> None:
         "overlap": {"kills": kills, "runs": runs},
         "unrecorded": {"kills": kills, "runs": runs},
         "twice" if not result.kills["keeper"] else "again": {"kills": kills, "runs": runs},
+        "order": {"runs": runs},
         "truth": {"runs": runs, "printed_outputs": result.outputs},
         "frames": {"spoilt_servers": result.frames.total()},
         "spool": {"kills_at_it": sum(count for name, count in result.points.items() if name.startswith("spool"))},
@@ -170,24 +203,33 @@ def note(result: Result) -> None:
 
 def summary(result: Result) -> str:
     """A storm in a line, and a line for each thing that it has found."""
-    counted = [
-        f"{sum(counts.values())} {what} ({', '.join(f'{count} {name}' for name, count in counts.most_common())})"
-        for what, counts in (
-            ("kills", result.kills),
-            ("stops", result.stops),
-            ("troubles", result.troubles),
-            ("spoilt stdins", result.frames),
-            ("answers", result.answers),
-            ("attempts", result.outcomes),
-        )
-        if counts
-    ]
-    points = f"{result.points.total()} at {len(result.points)} points"
-    line = (
-        f"{result.scenario}, seed {result.seed}: {', '.join(counted)}, {points}; {result.jobs} jobs, {result.runs} runs"
+    counts = (
+        ("kills", result.kills),
+        ("stops", result.stops),
+        ("troubles", result.troubles),
+        ("spoilt stdins", result.frames),
+        ("answers", result.answers),
+        ("attempts", result.outcomes),
+        ("claims found by a verdict", result.verdicts),
+        (f"at {len(result.points)} points", reached_by(result).groups),
     )
+    line = f"{result.scenario}, seed {result.seed}: {_counted(counts)}; {result.jobs} jobs, {result.runs} runs"
     findings = [f"  {finding.claim}: {finding.text}" for finding in result.findings]
     return "\n".join([f"{line}, {result.seconds:.0f} s: {len(findings)} findings", *findings[:40]])
+
+
+def _counted(counts: Iterable[tuple[str, Counter[str]]]) -> str:
+    return ", ".join(
+        f"{some.total()} {what} ({', '.join(f'{count} {name}' for name, count in some.most_common())})"
+        for what, some in counts
+        if some
+    )
+
+
+def reached_by(result: Result) -> reached.Reached:
+    """What one storm has reached."""
+    keepers = SCENARIOS[result.scenario].keepers if result.scenario in SCENARIOS else False
+    return reached.reached(result.kills, result.points, result.verdicts, keepers=keepers)
 
 
 if __name__ == "__main__":

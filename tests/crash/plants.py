@@ -103,6 +103,29 @@ def _every_end_is_a_success(module: Any) -> None:
     module.Command._write = written
 
 
+def _spool_file_removed_before_its_commit(module: Any) -> None:
+    """Whoever takes a file in and dies before the commit has lost the jobs that were in it."""
+    ingest = module.Queue.ingest_spool
+
+    def ingested(self: Any) -> int:
+        from queue_core import spool
+
+        read = spool.read
+
+        def taken(path: str) -> Any:
+            admissions = read(path)
+            os.unlink(path)
+            return admissions
+
+        spool.read = taken
+        try:
+            return ingest(self)
+        finally:
+            spool.read = read
+
+    module.Queue.ingest_spool = ingested
+
+
 PLANTS = {
     "alone counts as lost": ("queue_core.keeper.verdict", _alone_counts_as_lost),
     "lost counts as never started": ("queue_core.keeper.verdict", _lost_never_started),
@@ -110,5 +133,6 @@ PLANTS = {
     "no retries": ("queue_core.lifecycle", _no_retries),
     "no time-outs": ("queue_core.keeper.command", _no_timeouts),
     "acknowledged before the commit": ("queue_core.sqlite.engine", _acknowledged_before_the_commit),
+    "spool file removed before its commit": ("queue_core.service", _spool_file_removed_before_its_commit),
     "every end is a success": ("queue_core.keeper.command", _every_end_is_a_success),
 }

@@ -30,9 +30,9 @@ ROLES = {
     "cli": (
         *("commit admit before", "commit admit after", "commit cancel before", "commit cancel after"),
         *("commit replay before", "commit replay after", "commit settle before", "commit settle after"),
-        *("spool write", "spool rename", "spool acknowledge"),
+        *("spool write", "spool rename", "spool acknowledge", "spool ingest before", "spool ingest after"),
     ),
-    "server": ("commit _run_all before", "commit _run_all after"),
+    "server": ("commit _run_all before", "commit _run_all after", "spool ingest before", "spool ingest after"),
     "worker": tuple(
         f"{what} {when}"
         for what in (
@@ -47,6 +47,7 @@ ROLES = {
             "end heard",
             "take ended",
             "keeper dismissal",
+            "commit admit",
             "spool ingest",
             "recover",
         )
@@ -59,9 +60,24 @@ ROLES = {
     ),
 }
 
+# Points that lie at the same moment of a job's life, by what their names begin with. Who is armed gets points by way of
+# their groups, so that a group of few is not left out for one of many.
+GROUPS = {
+    "spool": ("spool",),
+    "settle": ("commit settle", "end heard", "take ended", "recover", "keeper dismissal"),
+    "commit": ("commit",),
+    "spawn request": ("spawn", "request", "keeper start"),
+    "record": ("record", "telling"),
+}
+
 _plan: "dict[str, tuple[float, str]]" = {}
 _passed: "dict[str, int]" = {}
 _environment: "dict[str, str]" = {}
+
+
+def group_of(point: str) -> str:
+    """The group that a point belongs to."""
+    return next(group for group, beginnings in GROUPS.items() if point.startswith(beginnings))
 
 
 def enter(environ: "dict[str, str] | None" = None) -> None:
@@ -244,6 +260,21 @@ def _records(module: "Any") -> None:
     _around(module.ClaimFiles, "write_end", "record end")
 
 
+def _verdict(module: "Any") -> None:
+    """Not a point to die at, but worth knowing: each verdict on a claim of a dead worker, once a process."""
+    look, seen = module.look, set[tuple[str, str]]()
+
+    def looked(run_dir: str, *args: "Any", **kwargs: "Any") -> "Any":
+        found = look(run_dir, *args, **kwargs)
+        if (run_dir, found[0]) not in seen:
+            seen.add((run_dir, found[0]))
+            job, claim = run_dir.split("/")[-2:]
+            note(f"verdict {found[0]} {job} {claim}")
+        return found
+
+    module.look = looked
+
+
 def _commands(module: "Any") -> None:
     _around(module.Commands, "_over", "end heard")
     _around(module.shutil, "rmtree", "keeper dismissal")
@@ -259,6 +290,7 @@ WRAPPED: "dict[str, Callable[[ModuleType], None]]" = {
     "queue_core.sqlite.engine": _engine,
     "queue_core.spool": _spool,
     "queue_core.recovery": lambda module: _around(module, "recover", "recover"),
+    "queue_core.keeper.verdict": _verdict,
     "queue_core.keeper.boot": _boot,
     "queue_core.keeper.records": _records,
     "queue_core.keeper.command": lambda module: _around(module.Command, "spawn", "spawn"),  # pyright: ignore

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from queue_core.keeper import records
 from tests.crash.clients import Clients
 from tests.crash.frames import Server
+from tests.crash.history import History
 from tests.crash.job import payload
 from tests.crash.nemeses import Busy, Frames, Hunter, Trouble
 from tests.crash.tasks import LASTING, number_of
-from tests.crash.witness import ENDED, Finding, History, Told, judge
+from tests.crash.witness import ENDED, Finding, Told, judge
 from tests.crash.world import World, armed
 
 STUCK = 40.0  # seconds after which a turn that does not end says where it is
@@ -75,6 +76,7 @@ class Result(NamedTuple):
     answers: Counter[str]  # to those who asked for jobs
     jobs: int
     runs: int
+    verdicts: Counter[str]  # on claims of dead workers
     outcomes: Counter[str]  # of attempts, as the queue has them
     outputs: int
     seconds: float
@@ -122,6 +124,7 @@ class Storm:
             answers=Counter(task.answer for task in clients.tasks.values()),
             jobs=len(jobs),
             runs=len(history.runs),
+            verdicts=history.verdicts,
             outcomes=Counter(attempt["outcome"] for job in jobs for attempt in job["attempts"]),
             outputs=outputs,
             seconds=time.monotonic() - began,
@@ -148,10 +151,20 @@ class Storm:
         if self._due("frame", 0.5, 1.5):
             self._frames.spoil()
         if self._due("busy", 1.5, 4):
-            self._busy.begin()
+            self._keep_busy()
         if self._scenario.trouble and not self._busy.held:
             self._trouble.step()
-        self._busy.end()
+        if self._busy.held:
+            self._busy.end()
+            if not self._busy.held and not self._trouble.no_clients:
+                self.clients.take_in()
+
+    def _keep_busy(self) -> None:
+        """What hooks want meanwhile goes by way of the spool."""
+        if not self._busy.held:
+            self._busy.begin()
+            if self._busy.held and not self._trouble.no_clients:
+                self.clients.ask_hooks()
 
     def _due(self, what: str, least: float, most: float) -> bool:
         """Whether the time for it has come; the next is a while later."""
@@ -214,9 +227,11 @@ class Storm:
         return done
 
     def _all_ended(self) -> bool:
+        """What is blocked when nothing else is left waits for a dead one; the witness looks into it."""
         time.sleep(0.1)
         status = self._read("queue://status")
-        return status is not None and not any(count for state, count in status["counts"].items() if state not in ENDED)
+        over = {*ENDED, "blocked"}
+        return status is not None and not any(count for state, count in status["counts"].items() if state not in over)
 
     def _read(self, *uris: str) -> Any:
         """What resources of the unharmed server say; of one just that."""
@@ -262,7 +277,13 @@ class Storm:
         if len(jobs) != len(listed):
             self._findings.append(Finding("truth", f"{len(listed)} jobs are listed, {len(jobs)} of them can be read"))
         history = History(world.events())
-        told = Told(clients.tasks, cancelled=clients.cancelled, replayed=clients.replayed, keeper_of=self._keeper_of)
+        told = Told(
+            clients.tasks,
+            cancelled=clients.cancelled,
+            acknowledged=clients.acknowledged,
+            replayed=clients.replayed,
+            keeper_of=self._keeper_of,
+        )
         for job in jobs:
             job.setdefault("attempts", [])
         self._findings += judge(history, told, jobs, self._kept)

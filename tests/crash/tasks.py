@@ -5,13 +5,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tests.crash import job
 
 Answer = Literal["unknown", "accepted", "refused"]
 LASTING = (0, 5, 20, 60, 150, 300)  # milliseconds
 JOB = str(Path(job.__file__))
+
+
+class Need(NamedTuple):
+    """Which task has to end before, and whether it has to succeed."""
+
+    number: int
+    success: bool
 
 
 class Task:
@@ -31,10 +38,11 @@ class Task:
         if chance.random() < 0.06:
             self.options["sequential"] = True
         if chance.random() < 0.1:
-            self.options["locks"] = [f"lock{chance.randrange(3)}={chance.choice((1, 2))}"]
+            self.options["locks"] = [chance.choice(("lock0=1", "lock1=1", "lock2=2"))]
         if chance.random() < 0.08:
             self.options["delay"] = round(chance.uniform(0.05, 0.5), 2)
         self.unique = f"key{chance.randrange(4)}" if chance.random() < 0.06 else None
+        self.need: Need | None = None
         self.answer: Answer = "unknown"
         self.id: int | None = None  # as it was acknowledged
         self.said = ""  # why it was refused

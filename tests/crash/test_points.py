@@ -60,11 +60,15 @@ def test_every_point_is_passed(scene: Scene) -> None:
     failing = scene.add("sh", "-c", "exit 3", options=("--retries", "0"))
     scene.runq("cancel", scene.add("true"))
     spool_a_job(scene)
+    scene.runq("status")
+    spool_a_job(scene)
+    scene.worker("process-queue").popen.wait(PATIENCE)  # takes it in, and hears how its commands end
     die_while_a_command_ends(scene, "looked-at")
     scene.runq("status")
     scene.runq("dead", "retry", failing)
     die_while_a_command_ends(scene, "recovered")  # by the next worker
     take_over(scene)
+    spool_a_job(scene)
     ask_a_server(scene)
     missing = {role: set(names) - scene.passed()[role] for role, names in ROLES.items()}
     assert missing == {role: set() for role in ROLES}
@@ -106,7 +110,7 @@ def ask_a_server(scene: Scene) -> None:
 
     def noted() -> bool:
         server.look()
-        return "commit _run_all after" in scene.passed()["server"]
+        return {"commit _run_all after", "spool ingest after"} <= scene.passed()["server"]
 
-    wait_until(noted, "the server has stored a job", PATIENCE)
+    wait_until(noted, "the server has stored a job, and taken in another", PATIENCE)
     server.close()

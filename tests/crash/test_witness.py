@@ -1,5 +1,7 @@
 """The judge of the storms is judged: histories in which a claim is broken, each in one way, and it says so."""
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -7,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.crash.history import History
 from tests.crash.job import payload
-from tests.crash.tasks import Task
-from tests.crash.witness import Finding, History, Told, judge
+from tests.crash.reached import missing, reached, total
+from tests.crash.tasks import Need, Task
+from tests.crash.witness import Finding, Told, judge
 
 SIZE = 100
 
@@ -27,6 +31,7 @@ class Story:
             claim: payload(number, claim[1], SIZE) for claim, number in self.outputs.items()
         }
         self.cancelled: set[int] = set()
+        self.acknowledged: dict[int, float] = {}
         self.replayed: dict[int, int] = {}
         self.keepers = {(1, 1): "one", (2, 1): "two", (2, 2): "two"}
 
@@ -35,7 +40,13 @@ class Story:
         return {"id": number, "state": state, "argv": argv, "retries": 1, "attempts": list(attempts)}
 
     def judged(self) -> list[Finding]:
-        told = Told(self.tasks, cancelled=self.cancelled, replayed=self.replayed, keeper_of=self.keepers.get)
+        told = Told(
+            self.tasks,
+            cancelled=self.cancelled,
+            acknowledged=self.acknowledged,
+            replayed=self.replayed,
+            keeper_of=self.keepers.get,
+        )
         return judge(History(self.lines), told, self.jobs, self.kept.get)
 
 
@@ -52,6 +63,7 @@ def lost(claim: int) -> dict[str, Any]:
 def _task(number: int) -> Task:
     task = Task(number, Random(1), Path("/folder"))
     task.size, task.retries, task.timeout, task.unique = SIZE, 1, None, None
+    task.options = {"queue": "one"}
     task.accept(number)
     return task
 
@@ -167,8 +179,74 @@ def count_other_bytes(story: Story) -> None:
     story.jobs[0]["attempts"][0].update(output_bytes=SIZE + 1)
 
 
+def run_beside(story: Story) -> None:
+    """Number 1 goes on while number 2 runs for the first time."""
+    story.lines[1] = "end 1 1 11 1 0.35 0 100"
+
+
+def acknowledge_a_cancel_before_a_run(story: Story) -> None:
+    story.acknowledged[2] = 0.45
+    story.cancelled.add(2)
+
+
+def run_beside_a_sequential_job(story: Story) -> None:
+    run_beside(story)
+    story.tasks[2].options["sequential"] = True
+
+
+def run_beside_a_sequential_job_that_is_killed(story: Story) -> None:
+    run_beside_a_sequential_job(story)
+    story.lines[3] = "kill command 21 -"
+    story.jobs[1]["attempts"][0] = attempt(1, "signalled", None, 9)
+
+
+def hold_a_full_lock(story: Story) -> None:
+    run_beside(story)
+    for task in story.tasks.values():
+        task.options["locks"] = ["lock=1"]
+
+
+def share_a_key(story: Story) -> None:
+    for task in story.tasks.values():
+        task.unique = "key"
+
+
+def two_live_jobs_of_one_key(story: Story) -> None:
+    share_a_key(story)
+    story.lines[:2] = []
+    story.lines += ["start 1 1 11 1 0.42", "end 1 1 11 1 0.44 0 100"]  # between the other's two runs
+
+
+def begin_before_an_end(story: Story) -> None:
+    story.tasks[1].need = Need(2, success=False)
+
+
+def begin_between_the_runs_of_what_is_waited_for(story: Story) -> None:
+    two_live_jobs_of_one_key(story)
+    for task in story.tasks.values():
+        task.unique = None
+    begin_before_an_end(story)
+
+
+def begin_before_a_success(story: Story) -> None:
+    begin_between_the_runs_of_what_is_waited_for(story)
+    story.tasks[1].need = Need(2, success=True)
+
+
+def stay_blocked_though_what_is_needed_succeeded(story: Story) -> None:
+    story.tasks[2].need = Need(1, success=True)
+    story.jobs[1].update(state="blocked", attempts=[])
+    del story.lines[2:]
+
+
 BROKEN: dict[str, list[Callable[[Story], None]]] = {
-    "lost": [forget_a_job, leave_a_job_waiting, give_a_job_up_too_early, give_another_id],
+    "lost": [
+        forget_a_job,
+        leave_a_job_waiting,
+        give_a_job_up_too_early,
+        give_another_id,
+        stay_blocked_though_what_is_needed_succeeded,
+    ],
     "overlap": [note_an_overlap, start_a_claim_twice],
     "unrecorded": [run_unrecorded],
     "twice": [two_jobs_of_one, run_after_success, run_more_often_than_allowed, lose_an_attempt],
@@ -177,6 +255,12 @@ BROKEN: dict[str, list[Callable[[Story], None]]] = {
         *(record_another_code, record_an_end_that_never_was, record_a_signal_that_nobody_sent),
         *(record_a_timeout_that_it_had_not, let_a_timeout_pass, cancel_unasked, call_a_success_dead),
         *(keep_other_bytes, keep_less, keep_nothing, count_other_bytes),
+    ],
+    "model": [
+        acknowledge_a_cancel_before_a_run,
+        *(run_beside_a_sequential_job, run_beside_a_sequential_job_that_is_killed, hold_a_full_lock),
+        two_live_jobs_of_one_key,
+        *(begin_before_an_end, begin_between_the_runs_of_what_is_waited_for, begin_before_a_success),
     ],
     "frames": [a_job_that_nobody_asked_for],
     "full": [a_job_of_a_refused_one],
@@ -234,3 +318,57 @@ def test_a_replayed_job_runs_again() -> None:
     run_after_success(story)
     story.replayed[2] = 1
     assert story.judged() == []
+
+
+def test_an_order_that_is_kept_is_no_finding() -> None:
+    story = Story()
+    share_a_key(story)
+    story.tasks[2].need = Need(1, success=True)
+    story.tasks[2].options.update(sequential=True, locks=["lock=1"])
+    story.tasks[1].options["locks"] = ["lock=1"]
+    story.acknowledged[1] = 0.15
+    story.cancelled.add(1)
+    assert story.judged() == []
+
+
+def test_a_lock_with_room_and_another_queue_are_no_finding() -> None:
+    story = Story()
+    hold_a_full_lock(story)
+    for task in story.tasks.values():
+        task.options["locks"] = ["lock=2"]
+    story.tasks[1].options.update(sequential=True, queue="two")
+    assert story.judged() == []
+
+
+def test_what_needs_a_dead_job_stays_blocked_and_what_needs_a_cancelled_one_is_cancelled() -> None:
+    story = Story()
+    stay_blocked_though_what_is_needed_succeeded(story)
+    story.jobs[0].update(state="dead", attempts=[attempt(1, exit_code=7)], retries=0)
+    story.lines[1] = "end 1 1 11 1 0.2 7 100"
+    assert story.judged() == []
+    story.jobs[0].update(state="cancelled")
+    story.jobs[1].update(state="cancelled")
+    story.cancelled.add(1)
+    assert story.judged() == []
+
+
+def test_verdicts_are_counted_once_a_claim() -> None:
+    lines = ["verdict alone 1 1", "verdict alone 1 1", "verdict lost 1 1", "verdict alone 2 1"]
+    assert History(lines).verdicts == {"alone": 2, "lost": 1}
+
+
+def test_a_full_run_that_reached_too_little_has_failed() -> None:
+    often: Counter[str] = Counter()
+    for name in ("spool write", "recover", "commit admit", "spawn", "record end"):
+        often[name] = 20
+    enough = reached(Counter(cli=500), often, Counter(settle=1, ask_keeper=1, lost=1), keepers=True)
+    assert missing(total([json.dumps(enough)] * 2)) == []
+    little = reached(Counter(cli=500), often - Counter({"spool write": 15}), Counter(), keepers=True)
+    found = missing(total([json.dumps(little)] * 2))
+    assert [word for why in found for word in ("ask_keeper", "settle", "alone", "'spool'") if word in why] == [
+        "ask_keeper",
+        "settle",
+        "alone",
+        "'spool'",
+    ]
+    assert missing(total([json.dumps(little)])) == []  # too small to be held to it

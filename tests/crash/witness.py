@@ -9,14 +9,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tests.crash import order
+from tests.crash.history import Claim, History, Run
 from tests.crash.job import payload
 from tests.crash.tasks import Task, number_of
 
 View = dict[str, Any]
-Claim = tuple[int, int]  # job and claim
 
 FAILED = frozenset({"exited", "signalled", "timed_out", "lost"})  # what an attempt ends as before it is run again
 ENDED = frozenset({"succeeded", "dead", "cancelled"})
+ORDER = "order"  # the claim that is broken when something runs beside, before or after what it must not
 
 
 class Finding(NamedTuple):
@@ -24,56 +26,6 @@ class Finding(NamedTuple):
 
     claim: str
     text: str
-
-
-class Run(NamedTuple):
-    """One run of a command, as it told of itself."""
-
-    job: int
-    claim: int
-    pid: int
-    number: int
-    code: int | None = None  # None: it did not come to its end
-    written: int = 0
-
-
-class History:
-    """What the commands noted, and whom the harness hit."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self.runs: list[Run] = []
-        self.overlaps: list[str] = []
-        self.killed: set[int] = set()  # pids of commands
-        self.keepers: set[str] = set()  # ids of those that were killed
-        self.late = False  # whether some keeper was stopped: then a time-out may come when all is over
-        for line in lines:
-            what, *rest = line.split()
-            if what == "start":
-                self.runs.append(_run(rest))
-            elif what == "overlap":
-                self.overlaps.append(line)
-            elif what == "end" and len(rest) > 1:
-                self._ended(_run(rest)._replace(code=int(rest[5]), written=int(rest[6])))
-            elif what == "kill" and rest[0] == "command":
-                self.killed.add(int(rest[1]))
-            elif what == "kill" and rest[0] == "keeper":
-                self.keepers.add(rest[2])
-            elif ["stop", "keeper"] in ([what, *rest[:1]], rest[:2]):
-                self.late = True
-            elif what == "point" and rest[:2] == ["kill", "keeper"]:
-                self.keepers.add(rest[3])
-
-    def _ended(self, ended: Run) -> None:
-        for place in range(len(self.runs) - 1, -1, -1):
-            one = self.runs[place]
-            if (one.job, one.claim, one.pid) == (ended.job, ended.claim, ended.pid):
-                self.runs[place] = ended
-                return
-        self.runs.append(ended)
-
-
-def _run(rest: Sequence[str]) -> Run:
-    return Run(job=int(rest[0]), claim=int(rest[1]), pid=int(rest[2]), number=int(rest[3]))
 
 
 class Told:
@@ -84,11 +36,13 @@ class Told:
         tasks: Mapping[int, Task],
         *,
         cancelled: Iterable[int] = (),
+        acknowledged: Mapping[int, float] | None = None,
         replayed: Mapping[int, int] | None = None,
         keeper_of: Callable[[Claim], str | None] = lambda _: None,
     ) -> None:
         self.tasks = tasks
-        self.cancelled = set(cancelled)
+        self.cancelled = set(cancelled)  # ids that somebody wanted to cancel
+        self.acknowledged = acknowledged or {}  # those that somebody was told are cancelled, and when
         self.replayed = replayed or {}
         self.keeper_of = keeper_of  # who ran a claim, as far as that is known
 
@@ -107,16 +61,40 @@ def judge(
         *_unrecorded(history, queue),
         *_again(history, told, jobs),
         *_truth(history, told, jobs),
+        *(Finding(ORDER, why) for why in _disorder(history.runs, told)),
         *_outputs(history, told, jobs, output_of),
     ]
+
+
+def _disorder(runs: Sequence[Run], told: Told) -> Iterable[str]:
+    yield from order.after_a_cancel(runs, told.acknowledged, told.replayed)
+    yield from order.beside_a_sequential_job(runs, told.tasks)
+    yield from order.beyond_a_lock(runs, told.tasks)
+    yield from order.two_of_one_key(runs, told.tasks, told.replayed)
+    yield from order.before_what_it_needs(runs, told.tasks, told.replayed)
+
+
+def _states(jobs: Sequence[View]) -> dict[int | None, str]:
+    return {number_of(job["argv"]): job["state"] for job in jobs}
+
+
+def _waits_for_ever(number: int | None, told: Told, states: Mapping[int | None, str]) -> bool:
+    """A job that needs the success of a dead one stays blocked, and so does what waits for it."""
+    task = told.tasks.get(number) if number is not None else None
+    if states.get(number) != "blocked" or task is None or task.need is None:
+        return False
+    return (task.need.success and states.get(task.need.number) == "dead") or _waits_for_ever(
+        task.need.number, told, states
+    )
 
 
 def _lost(told: Told, jobs: Sequence[View]) -> Iterable[Finding]:
     """Accepted: exactly one job. Refused: none. Unknown: at most one. All have ended."""
     by_number: dict[int | None, list[View]] = defaultdict(list)
+    states = _states(jobs)
     for job in jobs:
         by_number[number_of(job["argv"])].append(job)
-        if job["state"] not in ENDED:
+        if job["state"] not in ENDED and not _waits_for_ever(number_of(job["argv"]), told, states):
             yield Finding(
                 "lost", f"job {job['id']} has not ended: {job['state']}, waiting for {job.get('waiting_for')}"
             )
@@ -190,6 +168,7 @@ def _may_follow(job: View, previous: View, failures: int, replays: int) -> Itera
 def _truth(history: History, told: Told, jobs: Sequence[View]) -> Iterable[Finding]:
     """Exit codes and signals are those of the runs; a job's state follows from them."""
     runs = {(run.job, run.claim): run for run in history.runs}
+    states = _states(jobs)
     for job in jobs:
         number = number_of(job["argv"])
         task = told.tasks.get(number) if number is not None else None
@@ -203,7 +182,8 @@ def _truth(history: History, told: Told, jobs: Sequence[View]) -> Iterable[Findi
         good = last is not None and last["outcome"] == "exited" and last.get("exit_code") == 0
         if (job["state"] == "succeeded") != good and not (good and job["id"] in told.cancelled):
             yield Finding("truth", f"job {job['id']} is {job['state']} after {last}")
-        if job["state"] == "cancelled" and job["id"] not in told.cancelled:
+        abandoned = task.need is not None and task.need.success and states.get(task.need.number) == "cancelled"
+        if job["state"] == "cancelled" and job["id"] not in told.cancelled and not abandoned:
             yield Finding("truth", f"job {job['id']} is cancelled, and nobody asked for that")
 
 

@@ -25,6 +25,7 @@ from tests.helpers import wait_until
 ROOT = Path(__file__).parent.parent.parent
 CLI = (sys.executable, "-c", "import sys; from queue_core.launch import main; sys.exit(main())")
 SERVER = (sys.executable, "-m", "mcp_server")
+SPOOL = 2  # how much likelier a point at the spool is than one of another group: few processes pass one
 SCAN = 0.15  # seconds between two looks at /proc
 SETTINGS = """\
 agents = "allow"
@@ -288,13 +289,22 @@ class World:
 
 def armed(chance: Random, role: str, *, keepers: bool = False) -> str:
     """Some points at which a process of this role, and of its keepers, may die or stop."""
-    names = chance.sample(points.ROLES[role], min(3, len(points.ROLES[role])))
+    names = list(dict.fromkeys(_point_of(role, chance) for _ in range(3)))
     likely = [chance.choice((0.2, 0.5, 1)) for _ in names]
     if keepers:  # one that dies is followed by another of the same worker's
-        names.append(chance.choice(points.ROLES["keeper"]))
+        names.append(_point_of("keeper", chance))
         likely.append(0.1)
     actions = chance.choices(("kill", "stop"), (5, 1), k=len(names))
     return ",".join(map("=".join, zip(names, map(str, likely), actions, strict=True)))
+
+
+def _point_of(role: str, chance: Random) -> str:
+    """Any group first: there are few points at the spool, and few processes pass them."""
+    groups: dict[str, list[str]] = {}
+    for name in points.ROLES[role]:
+        groups.setdefault(points.group_of(name), []).append(name)
+    weights = [SPOOL if group == "spool" else 1 for group in groups]
+    return chance.choice(chance.choices(list(groups.values()), weights)[0])
 
 
 def alive(pid: int) -> bool:
