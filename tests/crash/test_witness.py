@@ -256,7 +256,7 @@ BROKEN: dict[str, list[Callable[[Story], None]]] = {
         *(record_a_timeout_that_it_had_not, let_a_timeout_pass, cancel_unasked, call_a_success_dead),
         *(keep_other_bytes, keep_less, keep_nothing, count_other_bytes),
     ],
-    "model": [
+    "order": [
         acknowledge_a_cancel_before_a_run,
         *(run_beside_a_sequential_job, run_beside_a_sequential_job_that_is_killed, hold_a_full_lock),
         two_live_jobs_of_one_key,
