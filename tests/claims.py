@@ -33,6 +33,10 @@ CLAIMS = {
 }
 
 
+THOROUGH = "RUNQ_CLAIMS" in os.environ
+"""Whether figures are wanted: then as much is tried as they are for, and else as much as a usual run has time for."""
+
+
 class Row(NamedTuple):
     """One claim with all that was tried against it, and how often it was found broken."""
 

@@ -47,8 +47,8 @@ class Janitor:
 
     async def run(self) -> None:
         """Make a round every few seconds, until cancelled."""
-        await _attempt(self._check_if_due)
         await _attempt(self._back_up_if_due)  # at once: many workers live for less than a round
+        await _attempt(self._check_if_due)
         while True:
             await anyio.sleep(ROUND)
             await self.round()

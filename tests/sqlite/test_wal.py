@@ -33,7 +33,7 @@ ROUNDS = int(os.environ.get("RUNQ_HAMMER_ROUNDS", "1"))  # of eight seconds each
 # Only to show that the hammer is one: without the lock, SQLite before 3.51.3 corrupts the file in about every
 # second round. It is chance, so that it stands in no suite.
 UNLOCKED = bool(os.environ.get("RUNQ_HAMMER_UNLOCKED"))
-SECONDS = 8.0
+SECONDS = 8.0 if claims.THOROUGH else 3.0
 
 HAMMER = """
 import contextlib, sys, time

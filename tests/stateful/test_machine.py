@@ -15,7 +15,7 @@ from tests.stateful.engines import ENGINES
 from tests.stateful.machine import Tally, run
 
 EXAMPLES = int(os.environ.get("RUNQ_MODEL_EXAMPLES", "0"))  # of a long run
-USUAL = 60
+USUAL = 60 if claims.THOROUGH else 25
 STEPS = 40
 
 
