@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from queue_core import backups
 from queue_core.errors import QueueError, StoreBusy, StoreError, StoreFull, UsageError
-from queue_core.home import make_folder, sync
+from queue_core.home import free_mib, make_folder, sync
 from queue_core.settings import MIB
 from queue_core.sqlite import backup as engine
 from queue_core.sqlite.backup import PART
@@ -122,9 +122,8 @@ def take_due(
 
 def _refuse_low_disk(home: Home, chosen: Settings) -> None:
     """What a worker saves unasked must not be why the next job is refused."""
-    found = os.statvfs(home.backups)
-    left = found.f_bavail * found.f_frsize - os.path.getsize(home.database)
-    if left < chosen.min_free_mb * MIB:
+    left = free_mib(home.backups) - os.path.getsize(home.database) / MIB
+    if left < chosen.min_free_mb:
         raise StoreFull(
             f"a backup would leave less than `min_free_mb` = {chosen.min_free_mb:g} MiB in {home.backups}; "
             "free some space there, or keep fewer (`backup_keep`, `snapshot_keep`)"

@@ -11,9 +11,8 @@ import os
 import time
 
 from queue_core import changes, intake, settings
-from queue_core.errors import Denied, NotAllowed, QueueError, QueueFull, StoreBusy, StoreError, StoreFull
+from queue_core.errors import Denied, NotAllowed, StoreBusy, StoreFull
 from queue_core.fastjson import dumps
-from queue_core.health import limit_for
 from queue_core.home import locate
 from queue_core.look import Look
 from queue_core.sqlite.store import SqliteStore
@@ -199,29 +198,9 @@ class Queue(Look):
 
     def ingest_spool(self) -> int:
         """Take in what hooks had to leave in the spool; how many jobs that were. Each is taken in once."""
-        from queue_core import spool
+        from queue_core.ingest import take_in
 
-        taken = 0
-        for path in spool.pending(self.home):
-            try:
-                admissions = spool.read(path)
-                if admissions is None:
-                    continue
-                self.store.enqueue(
-                    admissions,
-                    now=self.clock(),
-                    capacity=limit_for("person", self.settings.capacity),  # accepted is accepted, full or not
-                    parallelism=self.settings.parallelism,
-                )
-            except (QueueFull, StoreBusy, StoreFull):
-                break  # it keeps in the spool until there is room
-            except StoreError:
-                raise
-            except (QueueError, *spool.NO_JOB):  # it must not hold the others up
-                spool.set_aside(path)
-                continue
-            spool.remove(path)
-            taken += len(admissions)
+        taken = take_in(self.store, self.home, self.settings, self.clock)
         if taken:
             changes.ring(self.home, "work", "watch")
         return taken

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lifecycle", "policy", "recurrence", "settings", "setting_table", "escalation", "callers", "template", "logs"),
     ("rules", "repository", "store", "submission", "job_files", "views", "figures", "changes", "liveness", "spool"),
     ("judge", "sqlite", "postgres", "keeper", "pruning"),
-    ("admission", "outcomes", "intake", "safekeeping", "checkup", "handlers"),
+    ("admission", "outcomes", "intake", "ingest", "safekeeping", "checkup", "handlers"),
     ("recovery",),
     ("restoring",),
     ("look", "service", "problems", "stopping", "schedules"),

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import stat
 
+from queue_core.home import free_mib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue_core.home import Home
@@ -27,8 +29,7 @@ def lay(home: Home) -> bool:
     path, before = home.ballast, _length(home.ballast)
     if before == SIZE:
         return True
-    found = os.statvfs(home.data)
-    if found.f_bavail * found.f_frsize < 2 * SIZE:  # what others leave is not all taken
+    if free_mib(home.data) < 2 * SIZE / (1024 * 1024):  # what others leave is not all taken
         return False
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

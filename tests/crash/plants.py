@@ -4,6 +4,7 @@ A storm that finds nothing proves something only if it would find these.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 
@@ -15,37 +16,19 @@ def apply(plants: str, name: str, module: Any) -> None:
             change(module)
 
 
-def _alone_counts_as_lost(module: Any) -> None:
-    """The job of a command that lives on without a keeper is handed out again."""
-    decide = module.decide
+def _verdict_for(wrong: str, right: str) -> Callable[[Any], None]:
+    """Whoever looks at a dead worker's claim gives this verdict where the other is right (names of `verdict`)."""
 
-    def decided(*args: Any, **kwargs: Any) -> str:
-        found = decide(*args, **kwargs)
-        return module.LOST if found == module.ALONE else found
+    def change(module: Any) -> None:
+        decide = module.decide
 
-    module.decide = decided
+        def decided(*args: Any, **kwargs: Any) -> str:
+            found = decide(*args, **kwargs)
+            return getattr(module, wrong) if found == getattr(module, right) else found
 
+        module.decide = decided
 
-def _lost_never_started(module: Any) -> None:
-    """What ran, and nobody knows how it ended, is put back as if it had not."""
-    decide = module.decide
-
-    def decided(*args: Any, **kwargs: Any) -> str:
-        found = decide(*args, **kwargs)
-        return module.NEVER_STARTED if found == module.LOST else found
-
-    module.decide = decided
-
-
-def _keepers_not_asked(module: Any) -> None:
-    """What a dead worker's keeper still runs is put back as if it had not been started."""
-    decide = module.decide
-
-    def decided(*args: Any, **kwargs: Any) -> str:
-        found = decide(*args, **kwargs)
-        return module.NEVER_STARTED if found == module.ASK_KEEPER else found
-
-    module.decide = decided
+    return change
 
 
 def _no_retries(module: Any) -> None:
@@ -127,9 +110,12 @@ def _spool_file_removed_before_its_commit(module: Any) -> None:
 
 
 PLANTS = {
-    "alone counts as lost": ("queue_core.keeper.verdict", _alone_counts_as_lost),
-    "lost counts as never started": ("queue_core.keeper.verdict", _lost_never_started),
-    "keepers not asked": ("queue_core.keeper.verdict", _keepers_not_asked),
+    # The job of a command that lives on without a keeper is handed out again.
+    "alone counts as lost": ("queue_core.keeper.verdict", _verdict_for("LOST", "ALONE")),
+    # What ran, and nobody knows how it ended, is put back as if it had not.
+    "lost counts as never started": ("queue_core.keeper.verdict", _verdict_for("NEVER_STARTED", "LOST")),
+    # What a dead worker's keeper still runs is put back as if it had not been started.
+    "keepers not asked": ("queue_core.keeper.verdict", _verdict_for("NEVER_STARTED", "ASK_KEEPER")),
     "no retries": ("queue_core.lifecycle", _no_retries),
     "no time-outs": ("queue_core.keeper.command", _no_timeouts),
     "acknowledged before the commit": ("queue_core.sqlite.engine", _acknowledged_before_the_commit),

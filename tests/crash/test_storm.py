@@ -13,6 +13,7 @@ from tests.helpers import short_folder
 SEED = 20261122
 KILLS = {"servers and workers": 14, "keepers too": 14, "commands too": 20, "store": 12}
 LONGEST = 60.0  # seconds, on a machine that is busy with other things
+STORMS = 4  # within which a planted fault has to show: whether a kill falls where it matters is chance
 # What the planted faults need: keepers or workers that die while commands run, clients that live to hear an answer.
 KEEPERS = Scenario("keepers", 0, {"keeper": 100}, lasting=(1500, 2500), servers=0, workers=2)
 WORKERS = Scenario("workers", 0, {"worker": 100}, lasting=(1500, 2500), servers=0, workers=2)
@@ -25,8 +26,8 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-def storm(scenario: Scenario, folder: Path, *, kills: int, plant: str = "") -> Result:
-    made = Storm(scenario, folder, SEED, plant=plant)
+def storm(scenario: Scenario, folder: Path, *, kills: int, plant: str = "", seed: int = SEED) -> Result:
+    made = Storm(scenario, folder, seed, plant=plant)
     try:
         return made.run(kills=kills, seconds=LONGEST)
     finally:
@@ -55,5 +56,13 @@ def test_a_small_storm_finds_nothing(name: str, folder: Path) -> None:
     ],
 )
 def test_planted_faults_are_found(scenario: Scenario, planted: dict[str, str], folder: Path) -> None:
-    result = storm(scenario, folder, kills=8 if scenario is WORKERS else 5, plant=",".join(planted))
-    assert set(planted.values()) <= {finding.claim for finding in result.findings}, summary(result)
+    wanted = set(planted.values())
+    for number in range(STORMS):
+        home = folder / str(number)
+        home.mkdir()
+        kills = 8 if scenario is WORKERS else 5
+        result = storm(scenario, home, kills=kills, plant=",".join(planted), seed=SEED + number)
+        wanted -= {finding.claim for finding in result.findings}
+        if not wanted:
+            return
+    pytest.fail(f"not found in {STORMS} storms: {wanted}")

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,71 +21,31 @@ from queue_core.sqlite.store import SqliteStore
 from tests import claims
 from tests.conformance.builders import START, admission
 from tests.sqlite.conftest import lock_held, raw
+from tests.sqlite.forks import forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queue_core.home import Home
+    from tests.sqlite.forks import Forks
 
 pytestmark = pytest.mark.claim("spool")
 
 ROUNDS = 20
-# Forks those that take in at once, and kills some of its own children at these moments (seconds).
-STARTER = """
-import json, os, signal, sys, time
+TAKE_IN = """
 from queue_core.service import Queue
 
 def one(folder):
     queue = Queue.open({"RUNQ_HOME": folder, "HOME": folder, "PATH": "/bin"})
     queue.ingest_spool()
     queue.close()
-
-for line in sys.stdin:
-    folder, delays = json.loads(line)
-    children = []
-    for _ in delays:
-        pid = os.fork()
-        if not pid:
-            try:
-                one(folder)
-            except BaseException as error:
-                sys.stderr.write(f"{error!r}\\n")
-                os._exit(1)
-            os._exit(0)
-        children.append(pid)
-    began = time.monotonic()
-    for delay, pid in sorted((delay, pid) for delay, pid in zip(delays, children) if delay is not None):
-        time.sleep(max(0.0, began + delay - time.monotonic()))
-        os.kill(pid, signal.SIGKILL)
-    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]), flush=True)
 """
 
 
-class Starter:
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", STARTER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, home: Home, delays: list[float | None]) -> list[int]:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps([home.data, delays]) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def close(self) -> str:
-        return self._process.communicate()[1]
-
-
 @pytest.fixture
-def starter() -> Iterator[Starter]:
-    made = Starter()
-    yield made
-    assert made.close() == ""
+def starter() -> Iterator[Forks]:
+    with forks(TAKE_IN) as made:
+        yield made
 
 
 def leave(home: Home, first: int, files: int = 10) -> set[str]:
@@ -104,18 +62,18 @@ def taken(home: Home) -> Counter[str]:
     return Counter(json.loads(argv)[0] for (argv,) in raw(home, "SELECT argv FROM jobs"))
 
 
-def test_eight_at_once_take_each_in_once(home: Home, store: SqliteStore, starter: Starter) -> None:
+def test_eight_at_once_take_each_in_once(home: Home, store: SqliteStore, starter: Forks) -> None:
     names: set[str] = set()
     for number in range(5):
         names |= leave(home, number * 100, 12)
-        assert starter(home, [None] * 8) == [0] * 8
+        assert starter(home.data, [None] * 8) == [0] * 8
         assert spool.pending(home) == []
         assert taken(home) == dict.fromkeys(names, 1)
     claims.tried("spool", ingests=40)
 
 
 def test_those_that_are_killed_on_the_way_neither_lose_nor_double_any(
-    home: Home, store: SqliteStore, starter: Starter
+    home: Home, store: SqliteStore, starter: Forks
 ) -> None:
     chance = random.Random(20261122)
     names: set[str] = set()
@@ -124,14 +82,14 @@ def test_those_that_are_killed_on_the_way_neither_lose_nor_double_any(
     for number in range(ROUNDS):
         names |= leave(home, number * 100, 20)
         before = len(spool.pending(home))
-        codes = starter(home, [chance.uniform(0, 2) * moment for _ in range(chance.choice((1, 2, 4)))])
+        codes = starter(home.data, [chance.uniform(0, 2) * moment for _ in range(chance.choice((1, 2, 4)))])
         assert set(codes) <= {0, -9}
         kills += codes.count(-9)
         left = len(spool.pending(home))
         midway += 0 < left < before
         moment *= 1.5 if left == before else 0.7 if not left else 1
         assert max(taken(home).values(), default=1) == 1
-    assert starter(home, [None]) == [0]
+    assert starter(home.data, [None]) == [0]
     assert taken(home) == dict.fromkeys(names, 1)
     assert (spool.pending(home), raw(home, "PRAGMA integrity_check")) == ([], [("ok",)])
     assert kills > ROUNDS / 4 and midway, "the kills came too early or too late"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +16,17 @@ from queue_core.sqlite.engine import SCHEMA_VERSION
 from queue_core.sqlite.store import SqliteStore
 from tests import claims
 from tests.sqlite import earlier
+from tests.sqlite.forks import Forks, forks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.claim("migration")
 
 PROCESSES = 8
 ROUNDS = 12  # a schema
-# Forks the eight of a round, so that they start within a millisecond, and kills some of its own children.
-STARTER = """
-import json, os, signal, sys, time
+ADD = """
 from queue_core.home import Home
 from queue_core.sqlite.store import SqliteStore
 from tests.conformance.builders import admission
@@ -38,26 +35,13 @@ def one(folder):
     store = SqliteStore(Home(data=folder, config=folder))
     store.enqueue([admission()], now=1.0, capacity=10**6, parallelism=4)
     store.close()
-
-for line in sys.stdin:
-    folder, delays = json.loads(line)
-    children = []
-    for _ in delays:
-        pid = os.fork()
-        if not pid:
-            try:
-                one(folder)
-            except BaseException as error:
-                sys.stderr.write(f"{error!r}\\n")
-                os._exit(1)
-            os._exit(0)
-        children.append(pid)
-    began = time.monotonic()
-    for delay, pid in sorted((delay, pid) for delay, pid in zip(delays, children) if delay is not None):
-        time.sleep(max(0.0, began + delay - time.monotonic()))
-        os.kill(pid, signal.SIGKILL)
-    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]), flush=True)
 """
+
+
+@pytest.fixture
+def starter() -> Iterator[Forks]:
+    with forks(ADD) as made:
+        yield made
 
 
 def rows(path: str) -> dict[str, list[Any]]:
@@ -75,7 +59,9 @@ def counted(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("version", earlier.DUMPS)
-def test_eight_that_start_at_once_bring_it_up_once_whoever_is_killed(version: int, tmp_path: Path) -> None:
+def test_eight_that_start_at_once_bring_it_up_once_whoever_is_killed(
+    version: int, tmp_path: Path, starter: Forks
+) -> None:
     chance = random.Random(version)
     alone = tmp_path / "alone"
     alone.mkdir(mode=0o700)
@@ -83,14 +69,6 @@ def test_eight_that_start_at_once_bring_it_up_once_whoever_is_killed(version: in
     SqliteStore(Home(data=str(alone), config=str(alone))).close()
     expected = rows(str(alone / "runq.db"))
     assert len(expected["jobs"]) == 12
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert starter.stdin and starter.stdout
     kills = halfway = 0
     moment = 0.1  # seconds, about: as long as it takes on this machine now
     for number in range(ROUNDS):
@@ -100,9 +78,7 @@ def test_eight_that_start_at_once_bring_it_up_once_whoever_is_killed(version: in
         earlier.write(version, folder / "runq.db")
         # First eight of which all or most are killed, then eight of which none is.
         for delays in ([chance.uniform(0, 2) * moment for _ in range(PROCESSES)], [None] * PROCESSES):
-            starter.stdin.write(json.dumps([home.data, delays]) + "\n")
-            starter.stdin.flush()
-            codes = json.loads(starter.stdout.readline())
+            codes = starter(home.data, delays)
             assert set(codes) <= {0, -9}
             kills += codes.count(-9)
             if delays[0] is not None:
@@ -117,7 +93,6 @@ def test_eight_that_start_at_once_bring_it_up_once_whoever_is_killed(version: in
             assert database.execute("PRAGMA foreign_key_check").fetchall() == []
             (new,) = database.execute("SELECT count(*) FROM jobs WHERE id > 12").fetchone()
         assert PROCESSES <= new <= 2 * PROCESSES
-    assert starter.communicate()[1] == ""
     assert kills > ROUNDS, "the kills came too late"
     claims.tried("migration", starts=2 * PROCESSES * ROUNDS, kills=kills, halfway=halfway)
 
