@@ -26,6 +26,13 @@ class UnknownJob(QueueError):
         super().__init__(f"there is no job {job_id}; `runq list` shows the jobs there are")
 
 
+class UnknownTask(QueueError):
+    """No job is known by this task's id (it may have been pruned)."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no such task; `runq list` shows the jobs there are")
+
+
 class UnknownSchedule(QueueError):
     """No schedule has this name."""
 

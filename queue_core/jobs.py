@@ -122,6 +122,17 @@ class Filter(Frozen):
     limit: int = 50
 
 
+class Task(Frozen):
+    """What an MCP client's task stands for."""
+
+    id: str
+    job: int
+    answers: int  # questions about it that its client's user has answered
+    dismissed: bool  # the user wants no more of them
+
+    _secret = frozenset({"id"})
+
+
 class Deed(Frozen):
     """One line of the audit trail: who did what, when (seconds since the epoch)."""
 

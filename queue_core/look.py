@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from queue_core.errors import NotAllowed, QueueError, UnknownJob
+from queue_core.errors import NotAllowed, QueueError, UnknownJob, UnknownTask
 from queue_core.value import replace
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from queue_core.home import Home
-    from queue_core.jobs import DeedFilter, Filter, Job, QueueRow
+    from queue_core.jobs import DeedFilter, Filter, Job, QueueRow, Task
     from queue_core.model import JobState, Origin
     from queue_core.outcomes import OutputFile
     from queue_core.settings import Settings
@@ -36,6 +36,13 @@ class Look:
         found = self.store.job(job_id)
         if found is None or not self.may_see(found.project):
             raise UnknownJob(job_id)
+        return found
+
+    def task(self, task_id: str) -> Task:
+        """What an MCP client's task stands for; UnknownTask."""
+        found = self.store.task(task_id)
+        if found is None or not self.may_see(self.store.projects_of([found.job]).get(found.job)):
+            raise UnknownTask()
         return found
 
     def may_see(self, project: str | None) -> bool:

@@ -135,8 +135,9 @@ class Admission(Frozen):
     escalated_from: int | None = None
     schedule: str | None = None  # the one that queues it
     spool_id: str | None = None
+    task: str | None = None  # the id by which an MCP client follows it; cannot be guessed
 
-    _secret = frozenset({"env"})
+    _secret = frozenset({"env", "task"})
 
 
 class Receipt(Frozen):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         QueueRow,
         ScheduleRow,
         Settlement,
+        Task,
         WorkerRow,
     )
     from queue_core.model import Admission, Caller, JobState, Origin, Receipt
@@ -215,7 +216,15 @@ if TYPE_CHECKING:
             """Shorten the audit trail: what was noted before this time goes; how much that was."""
             ...
 
+        def answer_task(self, task_id: str, *, answers: int, dismissed: bool) -> bool:
+            """Note that a question about a task's job was answered, or `dismissed`; False if it is not the next one.
+
+            `answers` is how many had been answered when it was put: of two that answer it, one is heard.
+            """
+            ...
+
         # reads
+        def task(self, task_id: str) -> Task | None: ...
         def deeds(self, wanted: DeedFilter) -> list[Deed]:
             """The audit trail, newest first."""
             ...

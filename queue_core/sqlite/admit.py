@@ -205,6 +205,10 @@ def _store_parts(
         escalate.store(tx, job_id, admission.on_dead)
     if job.stdin is not None:
         tx.execute("INSERT INTO inputs VALUES (?, ?)", (job_id, job.stdin))
+    if admission.task is not None:
+        from queue_core.sqlite import tasks
+
+        tasks.name(tx, admission.task, job_id)
 
 
 def _needs(

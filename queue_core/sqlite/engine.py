@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 APPLICATION_ID = 0x72756E71  # "runq"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Whoever finds nobody else connected reads the whole WAL first and forgets what of it was checkpointed, so
 # where processes only come and go, as hooks do, it would grow for ever and cost each of them more.
 VISITORS_WAL = 512 * 1024  # bytes

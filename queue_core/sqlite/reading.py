@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Page,
         QueueRow,
         ScheduleRow,
+        Task,
         WorkerRow,
     )
     from queue_core.model import Caller, JobState
@@ -78,6 +79,11 @@ class Reading:
         from queue_core.sqlite import audit
 
         return self._read(audit.deeds(wanted))
+
+    def task(self, task_id: str) -> Task | None:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.task(task_id))
 
     def input(self, job_id: int) -> bytes | None:
         from queue_core.sqlite import reads

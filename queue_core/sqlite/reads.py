@@ -7,7 +7,7 @@ server's asynchronous one (`run_async`), and all statements of a read see one sn
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.jobs import Attempt, Job, Link, Orphan, Page, QueueRow, WorkerRow
+from queue_core.jobs import Attempt, Job, Link, Orphan, Page, QueueRow, Task, WorkerRow
 from queue_core.lifecycle import standing
 from queue_core.model import PRIORITIES, STATES, Step
 
@@ -273,6 +273,12 @@ def given_input(job_id: int) -> Read[bytes | None]:
     """What was given to a job to read, where the database keeps it."""
     rows = yield "SELECT stdin FROM inputs WHERE job = ?", (job_id,)
     return rows[0][0] if rows else None
+
+
+def task(task_id: str) -> Read[Task | None]:
+    """What an MCP client's task stands for."""
+    rows = yield "SELECT id, job, answers, dismissed FROM tasks WHERE id = ?", (task_id,)
+    return Task(id=rows[0][0], job=rows[0][1], answers=rows[0][2], dismissed=bool(rows[0][3])) if rows else None
 
 
 def projects_of(wanted: tuple[int, ...]) -> Read[dict[int, str | None]]:

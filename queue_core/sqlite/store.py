@@ -299,6 +299,11 @@ class SqliteStore(Reading):
     def forget_deeds(self, *, before: float) -> int:
         return self._audit("forget", before=before)
 
+    def answer_task(self, task_id: str, *, answers: int, dismissed: bool) -> bool:
+        from queue_core.sqlite import tasks
+
+        return self._writer.write(tasks.answer, task_id, answers=answers, dismissed=dismissed)
+
     def _audit(self, verb: str, *args: Any, **kwargs: Any) -> Any:
         from queue_core.sqlite import audit
 

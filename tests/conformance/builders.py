@@ -36,6 +36,7 @@ _ADMISSION_FIELDS = frozenset(
         "escalated_from",
         "schedule",
         "spool_id",
+        "task",
     ]
 )
 

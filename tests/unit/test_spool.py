@@ -75,6 +75,7 @@ FULL = Admission(
     ),
     escalated_from=4,
     schedule="nightly",
+    task="t-1",
 )
 PLAIN = Admission(
     job=NewJob(argv=("true",)),
