@@ -16,7 +16,7 @@ demo: $(VENV)/.installed  ## Set up and run the main job: hooks, a session, kill
 	@$(BIN)/runq demo
 
 test: $(VENV)/.dev   ## Set up and run all tests
-	$(BIN)/python -m pytest -n $(TEST_JOBS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadgroup
 
 # Another seed each time; the failure names it. One round takes about half a minute.
 RUNQ_FUZZ_ROUNDS ?= 20
@@ -73,7 +73,7 @@ define install
 	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet) -e '$(1)'
 	@$(if $(UV),:,$(BIN)/python -m pip uninstall --quiet --yes setuptools 2>/dev/null)
 	@$(BIN)/python -m compileall -q queue_core mcp_server
-	@for verb in add hook; do env -u PYTHONDONTWRITEBYTECODE $(BIN)/runq $$verb --help >/dev/null; done
+	@for verb in add hook digest; do env -u PYTHONDONTWRITEBYTECODE $(BIN)/runq $$verb --help >/dev/null; done
 	@touch $@
 endef
 
@@ -84,8 +84,9 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(call install,.[dev])
 	@touch $(VENV)/.installed
 
-bench: $(VENV)/.dev  ## What queueing one job costs, beside an interpreter that does nothing
+bench: $(VENV)/.dev  ## What queueing a job costs, beside an interpreter that does nothing, and the server beside a bare one
 	$(BIN)/python benchmarks/add.py
+	$(BIN)/python benchmarks/server.py
 
 clean:               ## Remove what was set up
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist

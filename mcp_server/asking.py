@@ -12,25 +12,29 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import anyio.to_thread
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import AcceptedElicitation, DeclinedElicitation, Elicit, ElicitationResult, Resolve
+from mcp_types import ClientCapabilities
 from pydantic import BaseModel, ConfigDict, Field
 
+from mcp_server.question import question_about
 from mcp_server.session import Session
-from mcp_server.text import quoted
-from queue_core import rules, views
+from queue_core import rules
 from queue_core.model import Admission, NewJob, Origin, Receipt
 from queue_core.policy import Rule
 from queue_core.submission import new_job
 from queue_core.value import replace
 
-LONGEST_QUESTION = 4000  # characters; what is longer nobody reads in a dialog, so it is held
+DECLINE_UNREAD = frozenset({"codex-mcp-client"})  # `codex exec` 0.169.0, measured
+UNSHOWN = "this client cannot show the user the whole command, so they were not asked"
 
 Said = Literal["once", "always", "no", "nothing"]
 
 
-# What the user is offered. Titles and docstrings of these go into the form that the client shows.
+# What the user is offered. Titles, docstrings and descriptions of these go into the form that the client shows: Claude
+# Code has one row for a description.
 
 
 class Answer(BaseModel):
@@ -40,20 +44,22 @@ class Answer(BaseModel):
 
 
 class OnceOrNo(Answer):
-    """once: let it run this time. no: refuse it."""
+    """Whether the command may run."""
 
     model_config = ConfigDict(title="Let it run?")
 
-    answer: Literal["once", "no"] = Field(title="Let it run?")  # pyright: ignore[reportIncompatibleVariableOverride]
+    answer: Literal["once", "no"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        title="Let it run?", description="once: let it run this time. no: refuse it."
+    )
 
 
 class OnceAlwaysOrNo(Answer):
-    """once: let it run this time. always: from now on, too. no: refuse it."""
+    """Whether the command may run."""
 
     model_config = ConfigDict(title="Let it run?")
 
     answer: Literal["once", "always", "no"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        title="Let it run?"
+        title="Let it run?", description="once: this time. always: from now on, exactly this. no: refuse it."
     )
 
 
@@ -65,6 +71,7 @@ class Shown(NamedTuple):
     folder: str = ""  # the real path of where it would run
     rule: Rule | None = None  # what "always" writes; None: it is not offered
     at: float = 0.0  # by the monotonic clock
+    unshown: bool = False  # there was a question, which the client would not have shown in full
 
 
 class Consent(NamedTuple):
@@ -81,11 +88,11 @@ def consent_to(names: tuple[str, ...], **usual: Any) -> Callable[..., Any]:
     """
 
     async def prepare(ctx: Context[Any, Any], **given: Any) -> Shown:
-        if not _can_show(ctx):
+        if not can_show(ctx.client_capabilities):
             return Shown()
         session: Session = ctx.request_context.lifespan_context
         fields = usual | {name: value for name, value in given.items() if value is not None}
-        look = lambda: _prepared(session, client_of(ctx), fields)  # noqa: E731
+        look = lambda: _prepared(session, client_of(ctx), name_of(ctx), fields)  # noqa: E731
         return await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
 
     # The SDK hands arguments over by the names in the signature.
@@ -96,42 +103,61 @@ def consent_to(names: tuple[str, ...], **usual: Any) -> Callable[..., Any]:
     async def ask(shown: Annotated[Shown, Resolve(prepare)]) -> Elicit[Answer] | Answer:
         if shown.question is None:
             return Answer(answer="nothing")
-        return Elicit(shown.question, OnceAlwaysOrNo if shown.rule is not None else OnceOrNo)
+        return Elicit(shown.question, form(always=shown.rule is not None))
 
     async def consent(
-        shown: Annotated[Shown, Resolve(prepare)], result: Annotated[ElicitationResult[Answer], Resolve(ask)]
+        ctx: Context[Any, Any],
+        shown: Annotated[Shown, Resolve(prepare)],
+        result: Annotated[ElicitationResult[Answer], Resolve(ask)],
     ) -> Consent:
-        return Consent(_said(result), shown)
+        unread = isinstance(result, DeclinedElicitation) and _declines_unread(ctx)
+        return Consent("nothing" if unread else said(result), shown)
 
     return consent
 
 
-def _said(result: ElicitationResult[Answer]) -> Said:
+def form(*, always: bool) -> type[Answer]:
+    """What the user may choose from."""
+    return OnceAlwaysOrNo if always else OnceOrNo
+
+
+def said(result: ElicitationResult[Answer]) -> Said:
+    """What an answer means. One that was cancelled says nothing."""
     if isinstance(result, DeclinedElicitation):
         return "no"
     if not isinstance(result, AcceptedElicitation):
         return "nothing"
     match result.data.answer:
-        case "once" | "always" | "nothing" as said:
-            return said
+        case "once" | "always" | "nothing" as chosen:
+            return chosen
         case _:
             return "no"
 
 
-def _can_show(ctx: Context[Any, Any]) -> bool:
+def can_show(capabilities: ClientCapabilities | None) -> bool:
     """Whether the client puts questions to its user, as a form."""
-    capabilities = ctx.client_capabilities
     found = capabilities.elicitation if capabilities is not None else None
     return found is not None and (found.form is not None or found.url is None)
 
 
-def client_of(ctx: Context[Any, Any]) -> str | None:
+def _declines_unread(ctx: Context[Any, Any]) -> bool:
+    """Whether a "decline" of this client's is not its user's: it gives one without showing them the question."""
+    return name_of(ctx) in DECLINE_UNREAD
+
+
+def client_of(ctx: Context[Any, Any] | ServerRequestContext[Any, Any]) -> str | None:
     """The client's name and version, as it says."""
     params = ctx.session.client_params
     return f"{params.client_info.name} {params.client_info.version}"[:200] if params else None
 
 
-def _prepared(session: Session, client: str | None, fields: dict[str, Any]) -> Shown:
+def name_of(ctx: Context[Any, Any] | ServerRequestContext[Any, Any]) -> str:
+    """The client's name alone, by which its ways are known; empty if it says none."""
+    params = ctx.session.client_params
+    return params.client_info.name if params else ""
+
+
+def _prepared(session: Session, client: str | None, name: str, fields: dict[str, Any]) -> Shown:
     if not session.may_ask:
         return Shown()
     job, origin = new_job(fields), session.origin(client)
@@ -139,14 +165,14 @@ def _prepared(session: Session, client: str | None, fields: dict[str, Any]) -> S
     if admission.held is None:
         return Shown()
     folder = os.path.realpath(admission.cwd)
-    rule = _rule_for(session, admission, folder)
-    question = question_about(admission, folder, always=rule is not None)
-    if len(question) > LONGEST_QUESTION:
-        return Shown()
+    rule = rule_for(session, admission, folder)
+    question = question_about(admission, folder, always=rule is not None, client=name)
+    if question is None:
+        return Shown(unshown=True)
     return Shown(question, admission, folder, rule, time.monotonic())
 
 
-def _rule_for(session: Session, admission: Admission, folder: str) -> Rule | None:
+def rule_for(session: Session, admission: Admission, folder: str) -> Rule | None:
     """The rule that says exactly this command and nothing else, if that can be said and would do."""
     job = admission.job
     if job.stdin is not None or job.on_dead:
@@ -156,89 +182,41 @@ def _rule_for(session: Session, admission: Admission, folder: str) -> Rule | Non
     return rules.exact_rule(job.argv, program=admission.program, cwd=folder, env=job.env)
 
 
-def question_about(admission: Admission, folder: str, *, always: bool) -> str:
-    """What the user is shown. Every line that the agent chose is one quoted text, which cannot begin another line."""
-    job = admission.job
-    lines = [
-        "An agent asks runq to run a command, outside of the agent's own sandbox and permissions.",
-        f"Asked because: {quoted(admission.held or '')[1:-1]}",
-        "",
-        *_command(job.argv, admission.program),
-        f"in the folder: {quoted(folder)}",
-    ]
-    if job.env:
-        lines += ["with the environment changed:", *(f"  {quoted(f'{name}={job.env[name]}')}" for name in job.env)]
-    if job.stdin is not None:
-        lines += [f"with the input: {_input(job.stdin)}"]
-    lines += _terms(admission)
-    for step in admission.on_dead:
-        lines += ["", "If that fails for good, next:", *_command(step.argv, step.executable)]
-    lines += ["", "once: let it run this time."]
-    if always:
-        lines += ["always: let it run, and write a rule for exactly this program, arguments, folder and environment."]
-    return "\n".join([*lines, "no: refuse it."])
-
-
-def _input(given: bytes) -> str:
-    """All of it; of one that no question has room for, enough to make the question too long."""
-    return quoted(given[: 4 * LONGEST_QUESTION].decode(errors="replace"))  # a character has 4 bytes at most
-
-
-def _terms(admission: Admission) -> list[str]:
-    """When, how often and beside what it would run, as far as that is not the usual."""
-    job, attempts = admission.job, admission.retry.retries + 1
-    at = views.rfc3339(job.at)
-    needs = {"success": job.after, "end": job.after_any, "failure": job.after_failure}
-    locks = ", ".join(quoted(_lock(*lock)) for lock in job.locks)
-    terms = [
-        f"not before {at}" if at else "",
-        f"not before {job.delay:.10g} s from now" if job.delay else "",
-        *(f"after the {end} of job {', '.join(map(str, ids))}" for end, ids in needs.items() if ids),
-        f"up to {attempts} attempts" if attempts > 1 else "",
-        f"at most {job.timeout:.10g} s an attempt" if job.timeout is not None else "",
-        f"queue {quoted(job.queue)}" if job.queue != "default" else "",
-        f"priority {job.priority}" if job.priority != "normal" else "",
-        "alone in its queue" if job.sequential else "",
-        f"locks {locks}" if locks else "",
-        f"unique key {quoted(job.unique)}" if job.unique is not None else "",
-    ]
-    told = "; ".join(filter(None, terms))
-    return [f"terms: {told}"] if told else []
-
-
-def _lock(name: str, capacity: int | None) -> str:
-    return name if capacity is None else f"{name}={capacity}"
-
-
-def _command(argv: tuple[str, ...], program: str) -> list[str]:
-    words = [f"  {quoted(word)}" for word in argv]
-    return ["the command, an argument a line:", *words, f"which is the program: {quoted(program)}"]
-
-
 # -- what follows from the answer --------------------------------------------------------------------------
 
 
-def enqueue(session: Session, job: NewJob, origin: Origin, consent: Consent) -> tuple[Receipt, str | None]:
-    """Store a job as the user has decided; and what there is to say of that. Blocks. ToolError if they said no."""
+def enqueue(
+    session: Session, job: NewJob, origin: Origin, consent: Consent, task: str | None = None
+) -> tuple[Receipt, str | None]:
+    """Store a job as the user has decided; and what there is to say of that. Blocks. ToolError if they said no.
+
+    `task` is the id by which the client is to follow it.
+    """
     queue, person = session.queue, replace(origin, caller="person")
     if consent.said == "no":
         queue.decline(job.argv, by=person)
         raise ToolError("The user was asked and said no, so nothing was queued; do not try it in another way.")
     (admission,) = queue.considered([job], origin, folder=session.folder)
     if admission.held is None or consent.said == "nothing":
-        return queue.admit([admission])[0], None
+        receipt = _admitted(session, admission, task)
+        return receipt, UNSHOWN if consent.shown.unshown and receipt.state == "held" else None
     if not _same(admission, consent.shown):
-        return queue.admit([admission])[0], "it is no longer what the user was shown"
+        return _admitted(session, admission, task), "it is no longer what the user was shown"
     if consent.said == "always" and consent.shown.rule is not None:
         queue.allow(consent.shown.rule, by=person)
-        receipt = queue.enqueue([job], origin, folder=session.folder)[0]
+        (anew,) = queue.considered([job], origin, folder=session.folder)
+        receipt = _admitted(session, anew, task)
         held = receipt.state == "held"
         return receipt, "the user's new rule does not cover it yet" if held else "the user allows this from now on"
-    return _approved(session, admission, person)
+    return _approved(session, admission, person, task)
 
 
-def _approved(session: Session, admission: Admission, person: Origin) -> tuple[Receipt, str | None]:
-    receipt = session.queue.admit([admission])[0]
+def _admitted(session: Session, admission: Admission, task: str | None) -> Receipt:
+    return session.queue.admit([replace(admission, task=task)])[0]
+
+
+def _approved(session: Session, admission: Admission, person: Origin, task: str | None) -> tuple[Receipt, str | None]:
+    receipt = _admitted(session, admission, task)
     if receipt.existing:  # another job, which the user was not shown
         return receipt, None
     ((_, state),) = session.queue.approve([receipt.id], by=person)

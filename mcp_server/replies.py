@@ -71,8 +71,13 @@ def ended(view: View) -> View:
 
 
 def summary(view: View) -> View:
-    """A job as a line of a list."""
-    return _chosen(view, _SUMMARY)
+    """A job as a line of a list: without what its other parts say."""
+    reply = _chosen(view, _SUMMARY)
+    if reply.get("error") == f"exited with code {reply.get('exit_code')}":
+        del reply["error"]
+    if reply.get("attempt") in (0, 1):
+        del reply["attempt"]
+    return reply
 
 
 def full(view: View) -> View:
@@ -152,6 +157,11 @@ def _worded(view: View) -> View:
     if "meta" in worded:
         worded["meta"] = {escaped(key): escaped(value) for key, value in worded["meta"].items()}
     return worded
+
+
+def said(sentence: str) -> str:
+    """A sentence of the queue's, which may quote what an agent or a file's name has said, in words for agents."""
+    return for_agents(escaped(sentence))
 
 
 def _escaped_within(value: Any) -> Any:

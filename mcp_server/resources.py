@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
@@ -28,7 +29,19 @@ STATUS, STATISTICS, DEAD_LETTERS, JOB, OUTPUT = (
 JOBS, TAIL = JOB.partition("{")[0], OUTPUT.rpartition("}")[2]
 OUTPUT_BUDGET = 64 * 1024  # bytes
 MOST_LISTED = 100
+NEWEST = 20  # jobs in the list of resources
 MOST_DIGITS = 18  # of an id: one more does not fit into the database's integers
+
+
+# A word of a command that may stand in a list, which agents read before they ask anything: no room for a sentence.
+_PLAIN = re.compile(r"[A-Za-z0-9._/:=@+,-]{1,30}")
+
+
+class Title(NamedTuple):
+    """A job in the list of resources."""
+
+    id: int
+    title: str
 
 
 class Contents:
@@ -50,6 +63,17 @@ class Contents:
         """The jobs that failed for good, newest first."""
         found = self._session.queue.list_view(Filter(states=("dead",), limit=MOST_LISTED))
         return json.dumps({"jobs": found["jobs"], "cursor": found["cursor"]})
+
+    async def newest(self) -> list[Title] | None:
+        """The newest jobs; None if the queue cannot be read just now. For the loop."""
+        try:
+            return await anyio.to_thread.run_sync(self._newest, abandon_on_cancel=True)
+        except QueueError:
+            return None
+
+    def _newest(self) -> list[Title]:
+        found = self._session.queue.list_view(Filter(limit=NEWEST))
+        return [Title(job["id"], f"Job {job['id']}: {_in_short(job)}") for job in found["jobs"]]
 
     def job(self, job_id: str) -> str:
         """One job with its attempts."""
@@ -113,11 +137,26 @@ def add_resources(server: MCPServer[Any], contents: Contents) -> None:
         return await _asked(lambda: contents.output(job_id))
 
 
+def _in_short(job: Mapping[str, Any]) -> str:
+    """What it runs: the program and its first argument, as far as these are plain words."""
+    argv: list[str] = [job["handler"]] if job["handler"] else [job["argv"][0].rpartition("/")[2], *job["argv"][1:]]
+    words = [word if _PLAIN.fullmatch(word) else "…" for word in argv[:2]]
+    return " ".join([*words, *(["…"] if len(argv) > 2 and words[-1] != "…" else [])])
+
+
+def job_number(given: str) -> int:
+    """A job's id from a client's text; ValueError says what is wrong with it."""
+    if not (given.isascii() and given.isdigit() and len(given) <= MOST_DIGITS):
+        raise ValueError(f"A job's id is a positive whole number, not {given[:MOST_DIGITS]!r}.")
+    return int(given)
+
+
 def _id(given: str) -> int:
     """A resource's id, checked here: the SDK would call a text an internal error."""
-    if not (given.isascii() and given.isdigit() and len(given) <= MOST_DIGITS):
-        raise ResourceNotFoundError(f"A job's id is a positive whole number, not {given[:MOST_DIGITS]!r}.")
-    return int(given)
+    try:
+        return job_number(given)
+    except ValueError as error:
+        raise ResourceNotFoundError(str(error)) from error
 
 
 async def _asked(look: Callable[[], T]) -> T:

@@ -22,7 +22,7 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
-__all__ = ["make_tool", "slim_schema"]
+__all__ = ["as_result", "make_tool", "slim_schema"]
 
 Schema = dict[str, Any]
 
@@ -135,8 +135,7 @@ class _CallMetadata(FuncMetadata):
         """The result as structured content, and as compact text for clients that read only that."""
         if isinstance(result, CallToolResult | InputRequiredResult):
             return result
-        text, structured = _encoded(result)
-        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+        return as_result(result)
 
 
 class _PlainSpokenTool(Tool):
@@ -332,6 +331,13 @@ def _shown(value: Any) -> str:
 
 
 # -- results ---------------------------------------------------------------------------------------------
+
+
+def as_result(reply: dict[str, Any], *, is_error: bool = False) -> CallToolResult:
+    """What a tool's reply is on the wire: said as structured content and as text."""
+    text, structured = _encoded(reply)
+    content = [TextContent(type="text", text=text)]
+    return CallToolResult(content=list(content), structured_content=structured, is_error=is_error)
 
 
 def _encoded(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ import aiosqlite
 import anyio
 import anyio.to_thread
 
-from queue_core import changes, checkup
+from queue_core import changes, checkup, told
 from queue_core.callers import caller_of, origin_of
 from queue_core.errors import QueueError, StoreBusy, StoreError
 from queue_core.model import Origin
@@ -95,6 +95,16 @@ class Session:
         """Everything that comes in here comes from an agent."""
         project = self.folder if self.folder != "/" else None
         return replace(origin_of(self.environ, "agent"), client=client, project=project)
+
+    def told(self, jobs: Iterable[Mapping[str, Any]]) -> None:
+        """This session's agent has been given these jobs: `runq digest` need not tell it how those that ended did.
+
+        Some microseconds of a disk's time: not for the loop. Never an error.
+        """
+        session = self.environ.get("CLAUDE_CODE_SESSION_ID")
+        if session and self._queue is not None:
+            ends = [(job["id"], job.get("finished_at")) for job in jobs]
+            told.mark(self._queue.home, session, self.folder, ends)
 
     @property
     def may_ask(self) -> bool:

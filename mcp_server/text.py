@@ -57,13 +57,19 @@ def clean(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Text that is meant as it stands (an argument, a name), with what is invisible in it made visible."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSEEN.sub(lambda found: _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    """As Python writes it: of a fixed length, so that what follows cannot be taken for a part of it."""
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def quoted(text: str) -> str:
     """Text in quotes, on one line, with everything made visible that is not a plain character: for people to judge."""
     shown = escaped(json.dumps(text, ensure_ascii=False))
-    return "".join(one if one == " " or one.isprintable() else f"\\u{ord(one):04x}" for one in shown)
+    return "".join(one if one == " " or one.isprintable() else _escape(one) for one in shown)
 
 
 def decoded(chunk: bytes) -> str:

@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import Resolve
 from pydantic import Field
 
-from mcp_server import asking, replies, text
+from mcp_server import asking, replies, tasks, text
 from mcp_server.arguments import (
     DAY,
     Backoff,
@@ -27,6 +27,7 @@ from mcp_server.arguments import (
     State,
     Steps,
 )
+from mcp_server.progress import Progress, ended
 from mcp_server.replies import View
 from mcp_server.session import Session
 from queue_core import views
@@ -115,15 +116,18 @@ class Tools:
         retries: Annotated[int | None, Field(description="Default 0")] = None,
         locks: list[str] | None = None,
         name: str | None = None,
-    ) -> View:
+    ) -> View | tasks.Begun:
         """Queue a command as enqueue does and bring its result back: exit code and the end of its output.
 
         Waits up to 55 s; what takes longer goes on, and you get its id for wait.
         """
         fields = {key: value for key, value in locals().items() if key in _OF_RUN} | {"retries": retries or 0}
-        receipt, note = await _on_thread(lambda: self._enqueue(ctx, fields, consent))
-        if receipt.state == "held":
-            return await _on_thread(lambda: self._receipt(receipt, note))
+        task = tasks.new_id() if tasks.declared(ctx.request_context) else None
+        receipt, note = await _on_thread(lambda: self._enqueue(ctx, fields, consent, task))
+        if receipt.state == "held" and (task is None or asking.can_show(ctx.client_capabilities)):
+            return await _on_thread(lambda: self._receipt(receipt, note))  # a task would say that it works
+        if task is not None:
+            return await _on_thread(lambda: tasks.begun(self._session, task, receipt.id))
         thought = time.monotonic() - consent.shown.at if consent.shown.question else 0.0
         states = await self._wait_for(ctx, [receipt.id], max(LEAST_WAIT, LONGEST_WAIT - thought))
         reply = await _on_thread(lambda: self._job(receipt.id))
@@ -183,7 +187,7 @@ class Tools:
         if (job_ids is None) == (since is None):
             raise ToolError("Give either job_ids or since, the cursor of an earlier list_jobs or wait.")
         if since is not None:
-            return await self._ended_since(since, min(timeout, LONGEST_WAIT))
+            return await self._ended_since(ctx, since, min(timeout, LONGEST_WAIT))
         ids = job_ids or []
         states = await self._wait_for(ctx, ids, min(timeout, LONGEST_WAIT))
         return await _on_thread(lambda: self._waited(ids, states))
@@ -252,9 +256,10 @@ class Tools:
         return self._session.queue
 
     def _enqueue(
-        self, ctx: Context[Any, Any], fields: dict[str, Any], consent: asking.Consent
+        self, ctx: Context[Any, Any], fields: dict[str, Any], consent: asking.Consent, task: str | None = None
     ) -> tuple[Receipt, str | None]:
-        return asking.enqueue(self._session, new_job(fields), self._session.origin(asking.client_of(ctx)), consent)
+        origin = self._session.origin(asking.client_of(ctx))
+        return asking.enqueue(self._session, new_job(fields), origin, consent, task)
 
     def _receipt(self, receipt: Receipt, note: str | None) -> View:
         reply: View = {"id": receipt.id, "state": receipt.state}
@@ -270,12 +275,15 @@ class Tools:
 
     def _job(self, job_id: int) -> View:
         self._queue.recover()
-        return replies.job(self._queue.job_view(job_id))
+        reply = replies.job(self._queue.job_view(job_id))
+        self._session.told([reply])
+        return reply
 
-    async def _ended_since(self, cursor: str, seconds: float) -> View:
+    async def _ended_since(self, ctx: Context[Any, Any], cursor: str, seconds: float) -> View:
         """What has ended after a cursor, as soon as anything has; and the next cursor."""
         wanted = Filter(since=int(cursor), limit=replies.MOST_SHOWN)
         give_up = time.monotonic() + seconds
+        progress = Progress(self._session, ctx.report_progress)
         while True:
             seen = self._session.changes
             await _on_thread(self._queue.recover)
@@ -283,7 +291,9 @@ class Tools:
             left = give_up - time.monotonic()
             if page.jobs or left <= 0:
                 jobs = [replies.summary(views.summary(job)) for job in page.jobs]
+                await anyio.to_thread.run_sync(self._session.told, jobs)
                 return {"jobs": jobs, "done": bool(jobs), "cursor": str(page.cursor)}
+            await progress.tell({})
             await self._session.changed(seen, min(left, LOOK_AGAIN))
 
     def _waited(self, ids: Sequence[int], states: dict[int, str]) -> View:
@@ -294,6 +304,8 @@ class Tools:
         reply: View = {"jobs": [self._end(job_id) for job_id in ids[: replies.MOST_SHOWN]]}
         if len(ids) > replies.MOST_SHOWN:
             reply["counts"] = replies.counted(states.values())
+            rest = Filter(ids=tuple(ids[replies.MOST_SHOWN :]), limit=len(ids))
+            self._session.told(self._queue.list_view(rest)["jobs"])
         reply["done"] = all(state in ENDED for state in states.values())
         if not reply["done"]:
             reply["next"] = "call wait again, or do something else meanwhile: the jobs go on by themselves"
@@ -301,27 +313,25 @@ class Tools:
 
     def _end(self, job_id: int) -> View:
         try:
-            return replies.ended(self._queue.job_view(job_id))
+            view = self._queue.job_view(job_id)
         except UnknownJob:
             return {"id": job_id, "state": "pruned"}  # it had ended, and was forgotten while it was waited for
+        self._session.told([view])
+        return replies.ended(view)
 
     async def _wait_for(self, ctx: Context[Any, Any], ids: Sequence[int], seconds: float) -> dict[int, str]:
         """Wait until all have ended; how far it is, is told as progress. UnknownJob for an id that is none."""
         give_up = time.monotonic() + seconds
         await _on_thread(lambda: self._queue.refuse_others(ids))
-        told = -1
+        progress, unknown = Progress(self._session, ctx.report_progress, ids), None
         while True:
             seen = self._session.changes
             states = await self._session.read(reads.standings(tuple(ids)))
-            unknown = [job_id for job_id in ids if job_id not in states]
-            if unknown and told < 0:
+            if unknown is None and (unknown := [job_id for job_id in ids if job_id not in states]):
                 raise UnknownJob(unknown[0])
-            ended = len(ids) - sum(state not in ENDED for state in states.values())
-            if ended != told:
-                told = ended
-                await ctx.report_progress(ended, len(ids), f"{ended} of {len(ids)} ended")
+            await progress.tell(states)
             left = give_up - time.monotonic()
-            if left <= 0 or ended == len(ids):
+            if left <= 0 or ended(ids, states) == len(ids):
                 return states
             await self._session.changed(seen, min(left, LOOK_AGAIN))
 

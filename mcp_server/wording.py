@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-PERSONS = frozenset({"approve", "reject", "allow", "resume", "logs", "doctor", "backup", "rules", "schedule", "work"})
+PERSONS = frozenset(
+    {"approve", "reject", "allow", "resume", "logs", "doctor", "backup", "rules", "schedule", "work", "hook"}
+)
 _HINTS = (
     (r"`runq list --state held`, look", "`list_jobs` shows them; ask the user to look"),
     (r"`runq list --state (\w+)`", r"`list_jobs` with state \1"),

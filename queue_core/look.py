@@ -63,9 +63,12 @@ class Look:
 
     def job_view(self, job_id: int) -> View:
         """One job as everybody is shown it, with what it waits for in words."""
+        return self.view_of(self.job(job_id))
+
+    def view_of(self, it: Job) -> View:
+        """The same of a job that has been read already."""
         from queue_core import outcomes, views
 
-        it = self.job(job_id)
         chain = self.store.chain(it.id) if it.escalated_from or it.escalated_to else ()
         secrets = outcomes.secrets_of(it.env, self.settings)
         if it.state != "running":

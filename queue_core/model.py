@@ -40,6 +40,7 @@ LIVE: tuple[JobState, ...] = (*WAITING, "running")
 ENDED: tuple[JobState, ...] = ("succeeded", "dead", "cancelled")
 
 PRIORITIES: tuple[Priority, ...] = ("critical", "high", "normal", "low")  # stored as 0, 1, 2, 3
+CAPTURE_QUEUE = "capture"  # where what hooks capture goes, unless the settings say otherwise
 BACKOFFS: tuple[Backoff, ...] = ("exponential", "linear", "fibonacci", "immediate")
 
 

@@ -232,14 +232,16 @@ class Queue(Look):
         changes.ring(self.home, "work", "watch")
         return found
 
-    def approve(self, ids: Sequence[int], by: Origin | None = None) -> Moved:
-        """Let held jobs run: a person's alone."""
+    def approve(
+        self, ids: Sequence[int], by: Origin | None = None, *, folders: Mapping[int, str] | None = None
+    ) -> Moved:
+        """Let held jobs run: a person's alone. `folders`: where they were shown to run, if not where they do now."""
         by = by or self.origin()
         self.persons_alone(by, "approve jobs", ids)
         jobs = [self.job(job_id) for job_id in ids]
         self._refuse_denied(jobs)
-        folders = {it.id: os.path.realpath(it.cwd) for it in jobs}  # as a person is shown them
-        return self._changed(self.store.approve(ids, by=by, now=self.clock(), folders=folders))
+        shown = folders or {it.id: os.path.realpath(it.cwd) for it in jobs}  # as a person is shown them
+        return self._changed(self.store.approve(ids, by=by, now=self.clock(), folders=shown))
 
     def _refuse_denied(self, jobs: Iterable[Job]) -> None:
         """Denied if a rule names one of the held jobs: it would be held again as soon as it is to run."""
@@ -329,13 +331,16 @@ class Queue(Look):
 
     def prune(self, *, older_than_days: float | None = None, keep: int | None = None) -> int:
         """Forget ended jobs by age and count, and their output; how many went. Pinned ones stay."""
+        from queue_core import told
         from queue_core.pruning import prune, sweep
 
         days = self.settings.keep_days if older_than_days is None else older_than_days
         count = self.settings.keep_count if keep is None else keep
         gone = prune(self.store, self.home, before=self.clock() - days * 86400, keep=count)
         self.store.forget_deeds(before=self.clock() - self.settings.audit_days * 86400)
-        sweep(self.store, self.home, before=self.clock() - self.settings.keep_days * 86400)
+        forgotten = self.clock() - self.settings.keep_days * 86400
+        sweep(self.store, self.home, before=forgotten)
+        told.sweep(self.home, before=forgotten)
         return gone
 
     def settle_leftovers(self) -> None:

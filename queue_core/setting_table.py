@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 _ENDLESS = float("inf")
-TABLES = ("queues", "escalate", "retry")  # kinds that only a file can hold
+TABLES = ("queues", "escalate", "retry", "capture")  # kinds that only a file can hold
 
 
 class Spec(Frozen):
     """One setting: what may be given for it, and what it means (the documentation is made from this)."""
 
-    kind: str  # int | number | clock | choice | words | codes | queues | escalate | retry
+    kind: str  # int | number | clock | choice | words | codes | queues | escalate | retry | capture
     meaning: str
     least: float | None = None
     most: float = 1e15
@@ -115,6 +115,10 @@ SPECS: dict[str, Spec] = {
     "audit_days": Spec(kind="number", least=1, policy=True, meaning="days that the audit trail goes back"),
     "escalate": Spec(kind="escalate", meaning="commands that take over from jobs of a program, a table each"),
     "retry": Spec(kind="retry", meaning="retry presets, a table each: retries, backoff, base, cap, jitter"),
+    "capture": Spec(
+        kind="capture",
+        meaning="what `runq hook` without a template queues, a `[[capture]]` for each command",
+    ),
     "queues": Spec(
         kind="queues",
         meaning="single queues, as a table: `NAME = 2` (parallelism) or `NAME = {starts_per_minute = 30}`, or both",
@@ -193,7 +197,11 @@ def checked(name: str, value: Any, where: str) -> Any:
     return tuple(value)
 
 
-def _checked_table(spec: Spec, value: Any, where: str) -> dict[str, Any]:
+def _checked_table(spec: Spec, value: Any, where: str) -> dict[str, Any] | tuple[Any, ...]:
+    if spec.kind == "capture":
+        from queue_core.captures import checked_captures
+
+        return checked_captures(value, where)
     if spec.kind == "escalate":
         from queue_core.escalation import checked_rules
 

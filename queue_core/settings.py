@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Literal
 
+    from queue_core.captures import Capture
     from queue_core.escalation import Rule
     from queue_core.home import Home
     from queue_core.model import Backoff
@@ -75,6 +76,7 @@ class Settings(Frozen):
     queues: Mapping[str, QueueLimits] = {}
     escalate: Mapping[str, Rule] = {}
     retry: Mapping[str, Mapping[str, Any]] = {}  # presets by name: fields of `model.Retry`
+    capture: tuple[Capture, ...] = ()
     explicit: frozenset[str] = frozenset()  # the names that a file or the environment sets
 
     @property

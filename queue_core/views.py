@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 
 from queue_core import health, quotas
 from queue_core.fastjson import loads
 from queue_core.model import STATES, WAITING
 from queue_core.secret_shapes import mask_text
+from queue_core.visible import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from queue_core.model import Admission
 
     View = dict[str, Any]
-
-
-def rfc3339(seconds: float | None) -> str | None:
-    """Seconds since the epoch as an RFC 3339 time in UTC, to the millisecond."""
-    if seconds is None:
-        return None
-    whole, milliseconds = divmod(round(seconds * 1000), 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milliseconds:03d}Z"
 
 
 def text_of(output: bytes) -> str:

@@ -16,14 +16,30 @@ PACKAGES = ("queue_core", "mcp_server")
 
 # Lowest first. A module belongs to the longest prefix that fits it, and may import its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "value", "shapes", "fastjson", "version", "health", "quotas", "secret_shapes"),
+    ("errors", "value", "shapes", "fastjson", "version", "health", "quotas", "secret_shapes", "visible"),
     (
         *("model", "jobs", "own_files", "toml_places", "backoff", "home", "backups"),
         *("programs", "known_programs", "commandline", "environment"),
     ),
-    ("lifecycle", "policy", "recurrence", "settings", "setting_table", "escalation", "callers", "template", "logs"),
-    ("rules", "repository", "store", "submission", "job_files", "views", "figures", "changes", "liveness", "spool"),
-    ("judge", "sqlite", "postgres", "keeper", "pruning"),
+    (
+        *(
+            "lifecycle",
+            "policy",
+            "recurrence",
+            "settings",
+            "setting_table",
+            "escalation",
+            "callers",
+            "template",
+            "logs",
+        ),
+        *("submission", "captures"),
+    ),
+    (
+        *("rules", "repository", "store", "job_files", "views", "figures", "changes", "liveness", "spool"),
+        *("digest", "told"),
+    ),
+    ("judge", "sqlite", "postgres", "keeper", "pruning", "clients"),
     ("admission", "outcomes", "intake", "ingest", "safekeeping", "checkup", "handlers"),
     ("recovery",),
     ("restoring",),
@@ -241,6 +257,20 @@ def test_the_hook_path_loads_nothing_heavy_and_nothing_slow(tmp_path: Path, bare
     tops = {name.partition(".")[0] for name in loaded - bare}
     assert tops & set(HEAVY) == set()
     assert tops & set(SLOW) == set()
+
+
+@pytest.mark.parametrize("verb", ["digest", "hook"])
+def test_what_runs_at_every_prompt_and_tool_loads_nothing_slow_either(
+    tmp_path: Path, bare: set[str], verb: str
+) -> None:
+    """Not even where there is something to tell. A hook that nothing is configured for is among it."""
+    home, said = tmp_path / "home", f'{{"session_id": "s1", "cwd": "{ROOT}", "hook_event_name": "SessionStart"}}'
+    loaded_by(DUMP, "hook", "--", "true", home=home, stdin=said)
+    loaded_by(DUMP, "cancel", "1", home=home)
+    loaded = loaded_by(DUMP, verb, home=home, stdin=said)
+    assert len(list(home.glob("sessions/*.json"))) == 2 * (verb == "digest")  # it has told, and remembers it
+    tops = {name.partition(".")[0] for name in loaded - bare}
+    assert tops & {*HEAVY, *SLOW, "tomllib", "hashlib", "functools", "collections"} == set()
 
 
 def test_not_even_the_first_use_loads_anything_heavy(tmp_path: Path, bare: set[str]) -> None:

@@ -27,7 +27,11 @@ def between(text: str, mark: str) -> str:
 
 def documents() -> list[str]:
     """What people read, from the root."""
-    found = glob.glob("docs/*.md", root_dir=ROOT) + glob.glob("examples/**/*.md", root_dir=ROOT, recursive=True)
+    found = [
+        name
+        for folder in ("docs", "examples", "plugin")
+        for name in glob.glob(f"{folder}/**/*.md", root_dir=ROOT, recursive=True)
+    ]
     return ["README.md", "SECURITY.md", "CHANGELOG.md", *sorted(found)]
 
 
@@ -72,7 +76,7 @@ def test_the_example_configuration_is_json_and_names_both_programs() -> None:
     assert example["mcpServers"]["runq"]["command"] == "runq-mcp"
     for hooks in example["hooks"].values():
         for entry in hooks:
-            assert all(hook["command"] == "runq" and hook["args"][0] == "hook" for hook in entry["hooks"])
+            assert all(hook["command"] == "runq" and hook["args"][0] in ("hook", "digest") for hook in entry["hooks"])
 
 
 def test_the_version_is_said_in_one_voice() -> None:

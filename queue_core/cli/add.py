@@ -100,10 +100,17 @@ def run_add(given: Given) -> int:
 
 
 def submit(
-    jobs: Sequence[NewJob], origin: Origin, environ: Mapping[str, str], home: Home, folder: str, *, hook: bool
+    jobs: Sequence[NewJob],
+    origin: Origin,
+    environ: Mapping[str, str],
+    home: Home,
+    folder: str,
+    *,
+    hook: bool,
+    chosen: Settings | None = None,
 ) -> list[Receipt]:
     """Store jobs; under a hook they go to the spool when the database cannot take them in time (no receipts then)."""
-    chosen = settings_module.load(home, environ)
+    chosen = chosen or settings_module.load(home, environ)
     patience = HOOK_PATIENCE if hook else PATIENCE
     if origin.caller == "agent" and not hook:  # a hook has no time for a second look; the store refuses it too
         _refuse_when_full(home, chosen, jobs, patience)

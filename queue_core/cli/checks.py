@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from queue_core import problems, rules, settings, spool
 from queue_core.cli.text import number_of, size
+from queue_core.clients import claude
 from queue_core.errors import QueueError, SettingsError
 from queue_core.home import NETWORK_FILE_SYSTEMS, file_system, free_mib
 from queue_core.intake import least_free
@@ -118,6 +119,7 @@ def _settings(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(name="settings", level="warning", text=text)
     yield from _escalation(chosen, environ)
     yield from _given_away(chosen)
+    yield from _captures(chosen)
     if chosen.agents == "allow":
         text = 'agents = "allow": agents may run anything that no rule denies, unasked'
         yield Finding(name="agents", level="warning", text=text)
@@ -159,6 +161,25 @@ def _escalation(chosen: Settings, environ: Mapping[str, str]) -> Iterator[Findin
             find(rule.run[0], os.getcwd(), environ.get("PATH", os.defpath))
         except QueueError as error:
             yield Finding(name="settings", level="warning", text=f"[escalate.{name}] ends at its first step: {error}")
+
+
+def _captures(chosen: Settings) -> Iterator[Finding]:
+    """Captures that no hook which `runq install claude` or the plugin brings would ever bring about."""
+    ready = {hook.event: hook.matcher for hook in claude.HOOKS if hook.verb == "hook"}
+    for one in chosen.capture:
+        for event in one.on:
+            matcher = ready.get(event)
+            missing = set(one.tools or ("other tools",)) - set(matcher.split("|")) if matcher else ()
+            if event not in ready:
+                text = f"{one}: no ready-made hook runs at {event}; add one for it that runs `runq hook`"
+            elif missing:
+                named = ", ".join(sorted(missing))
+                text = (
+                    f"{one}: the ready-made hook at {event} runs for {matcher}, so not for {named}; widen its matcher"
+                )
+            else:
+                continue
+            yield Finding(name="capture", level="note", text=text)
 
 
 def _settings_or_defaults(home: Home, environ: Mapping[str, str]) -> Settings:

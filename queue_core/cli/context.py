@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from queue_core.cli.options import Given
     from queue_core.home import Home
     from queue_core.model import Caller, Origin
+    from queue_core.views import View
 
 
 BESIDE = 0.5  # seconds that a verb waits for the lock for what it was not asked for
@@ -71,6 +72,17 @@ def caller(queue: Queue) -> Caller:
 def origin(queue: Queue) -> Origin:
     """Who asks, and from where."""
     return queue.origin()
+
+
+def told_here(queue: Queue, jobs: Iterable[View]) -> None:
+    """Whoever asked has been shown these jobs: how they ended is no news to the agent whose shell this is."""
+    session = os.environ.get("CLAUDE_CODE_SESSION_ID")
+    if not session or under_hook(os.environ):
+        return
+    from queue_core import told
+
+    for job in jobs:
+        told.mark(queue.home, session, job.get("project") or "", [(job["id"], job.get("finished_at"))])
 
 
 def refuse_agents(home: Home, what: str) -> None:

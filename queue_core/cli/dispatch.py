@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 VERBS: dict[str, tuple[str, str]] = {
     "add": ("add", "queue a command"),
     "hook": ("hook", "queue a command from a client's hook (its JSON on stdin fills the template)"),
+    "digest": ("digest", "tell an agent, from a client's hook, what happened since it last looked"),
     "status": ("look", "the queue at a glance, or one job in full"),
     "list": ("look", "jobs, newest first"),
     "health": ("look", "how full the queue is, and what needs attention"),
@@ -37,6 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "backup": ("backup", "copies of the database: take one, list them, restore one"),
     "prune": ("admin", "forget jobs that ended long ago"),
     "logs": ("admin", "what servers and workers did"),
+    "install": ("install", "set runq up in a client: claude, codex, vscode"),
     "doctor": ("admin", "check the installation, and name what is wrong"),
     "demo": ("demo", "see the whole thing work, in a folder of its own"),
 }
@@ -44,6 +46,8 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def run(arguments: list[str]) -> int:
     """Run one verb. In a client's hook nothing exits with 2, which would block the client's turn."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_closed_streams()
     code = _guarded(arguments)
     return 1 if code == 2 and _is_hook(arguments) else code
 
@@ -125,6 +129,20 @@ def _is_of_writing(error: OSError) -> bool:
     from errno import EDQUOT, EFBIG, EIO, ENOSPC
 
     return error.filename is None and error.errno in (ENOSPC, EDQUOT, EFBIG, EIO)
+
+
+def _open_closed_streams() -> None:
+    """What the caller has closed leads nowhere; else the next file that is opened would be written to in its place."""
+    import os
+
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)  # as they are
+            setattr(sys, name, open(number, mode))  # noqa: SIM115 - as long as the process lives
 
 
 def _close_stdout() -> None:

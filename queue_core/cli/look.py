@@ -8,6 +8,7 @@ from queue_core.cli.context import (
     on_terminal,
     opened,
     project_of,
+    told_here,
     write_json,
     write_lines,
 )
@@ -76,6 +77,7 @@ def run_status(given: Given) -> int:
     with opened() as queue:
         queue.settle_leftovers()
         view = queue.status_view() if wanted is None else queue.job_view(wanted)
+        told_here(queue, [view] if wanted is not None else [])
         pid = _pid(queue, view) if wanted is not None and on_terminal() else None
         missed = wanted is None and not view["worker"]["pids"] and _is_missed(queue, view)
     if given.get("json"):

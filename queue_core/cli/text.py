@@ -1,10 +1,8 @@
-"""Words for what is shown: commands as a shell would take them, nothing that could act on a terminal. Pure.
-
-What jobs carry comes from agents: a name or an argument may hold control sequences, or characters that
-turn the direction of text around, so that what a person approves is not what they read.
-"""
+"""Words for what is shown: commands as a shell would take them, nothing that could act on a terminal. Pure."""
 
 from __future__ import annotations
+
+from queue_core.visible import is_seen, printable, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,36 +14,6 @@ if TYPE_CHECKING:
 NOTHING = "-"  # an empty column in a pipe
 LONGEST_INPUT = 2000  # characters of what a held job would read that are shown
 _CONTROL_SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
-# Printable to Python, and yet nothing is seen of them: fillers, a blank braille cell, variation selectors.
-_BLANK = frozenset(
-    [
-        *map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, 0x1D159)),
-        *map(chr, range(0xFE00, 0xFE10)),
-    ]
-)
-_SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
-
-
-def printable(text: str) -> str:
-    """The text in one line, with everything that is not printable as an escape."""
-    return text if _is_seen(text) else "".join(_visible(character) for character in text)
-
-
-def _is_seen(text: str) -> bool:
-    return text.isprintable() and (text.isascii() or _BLANK.isdisjoint(text))
-
-
-def _visible(character: str) -> str:
-    if _is_seen(character):
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as Python keeps it
-        code -= 0xDC00
-    if character in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[character]
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def readable(line: str) -> str:
@@ -140,7 +108,7 @@ def called(handler: str, arguments: Mapping[str, object]) -> str:
 
 
 def _word(argument: str) -> str:
-    if _is_seen(argument):
+    if is_seen(argument):
         from shlex import quote
 
         return quote(argument)
@@ -148,7 +116,7 @@ def _word(argument: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    return "\\" + character if character in "\\'" else _visible(character)
+    return "\\" + character if character in "\\'" else visible(character)
 
 
 def column(value: object) -> str:

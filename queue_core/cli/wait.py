@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from queue_core import views
-from queue_core.cli.context import complain, job_ids, on_terminal, opened, write_json
+from queue_core.cli.context import complain, job_ids, on_terminal, opened, told_here, write_json
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, number_of
 from queue_core.errors import UsageError
@@ -47,7 +47,7 @@ def run_wait(given: Given) -> int:
         waited = Waited(queue, _wanted(queue, given))
         _say_what_will_not_happen(queue, waited.pending)
         with _shown(given, len(waited.pending)) as show:
-            in_time = wait(queue, waited, timeout, show)
+            in_time = wait(queue, waited, timeout, _telling(queue, show))
         if given.get("json"):
             write_json({"jobs": waited.views(), "timed_out": not in_time})
     if not in_time:
@@ -92,6 +92,16 @@ def _hindrances(queue: Queue, ids: Sequence[int]) -> dict[str, list[int]]:
         if cause is not None:
             found.setdefault(cause, []).append(one)
     return found
+
+
+def _telling(queue: Queue, show: Callable[[View], None]) -> Callable[[View], None]:
+    """Show a job, and have it noted that it was shown."""
+
+    def tell(job: View) -> None:
+        show(job)
+        told_here(queue, [job])
+
+    return tell
 
 
 def _say_what_is_left(waited: Waited) -> None:

@@ -20,8 +20,19 @@ _ASKED_BY_PEOPLE = (
     *("figures", "sqlite.figures", "job_files", "restoring", "sqlite.restore", "sqlite.inlet"),
     "setting_table",  # a worker's settings were read before
 )
+_OF_INSTALLS = (
+    *("clients", "clients.change", "clients.claude", "clients.codex", "clients.files", "clients.json_edit"),
+    *(
+        "clients.json_part",
+        "clients.json_tree",
+        "clients.places",
+        "clients.records",
+        "clients.splices",
+        "clients.vscode",
+    ),
+)
 _OF_LIBRARY = ("api", "background", "waiting")
-LEFT_OUT = frozenset(f"queue_core.{name}" for name in (*_PROGRAMS, *_ASKED_BY_PEOPLE, *_OF_LIBRARY))
+LEFT_OUT = frozenset(f"queue_core.{name}" for name in (*_PROGRAMS, *_ASKED_BY_PEOPLE, *_OF_LIBRARY, *_OF_INSTALLS))
 
 
 def import_whole() -> None:

@@ -50,6 +50,13 @@ def test_a_changed_source_is_what_counts(copy: str, tmp_path) -> None:
     assert add(copy, str(tmp_path)).stdout == "4711\n"
 
 
+def test_a_tree_that_is_copied_with_its_caches_runs_its_own_code(copy: str, tmp_path) -> None:
+    add(copy, str(tmp_path))
+    other = shutil.copytree(copy, tmp_path / "other")
+    (other / "queue_core" / "cli" / "add.py").unlink()
+    assert "No module named" in add(str(other), str(tmp_path)).stderr
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xfb\x00"])
 def test_a_spoiled_bundle_is_made_anew(copy: str, tmp_path, content: bytes) -> None:
     add(copy, str(tmp_path))

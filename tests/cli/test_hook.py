@@ -1,15 +1,20 @@
 """`runq hook`, and `add` within a hook: never in the session's way, and nothing accepted is lost."""
 
 import fcntl
+import itertools
 import json
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from queue_core.cli import payload as payload_of_hooks
+from queue_core.errors import InvalidJob
 from queue_core.home import Home
 from tests.cli.conftest import PATIENCE, RUNQ, Cli
 
@@ -59,7 +64,7 @@ HARMLESS = {
     "a placeholder that is not there": (["--", "echo", "{nothing.here}"], payload()),
     "an unknown program": (["--", "no-such-program-xyz"], payload()),
     "an unknown option": (["--colour", "--", "true"], payload()),
-    "no command": ([], payload()),
+    "no command": (["--queue", "q"], payload()),
     "a bad id": (["--after", "x", "--", "true"], payload()),
     "a NUL byte": (["--", "echo", "{x}"], payload(x="a\0b")),
     "a session that is no text": (["--", "true"], b'{"session_id": "\\ud800"}'),
@@ -216,3 +221,19 @@ def test_a_pipe_that_stays_open_is_not_waited_for_and_what_was_cut_off_is_told_f
     process.stderr.close()
     assert ("did not end" in said) == bool(code), said
     assert cli.stored() == 1 - code
+
+
+def test_input_that_goes_on_and_on_is_read_no_longer_than_a_hook_has_time(monkeypatch: pytest.MonkeyPatch):
+    """Also while there is always more to read. The clock is one that goes on whenever it is looked at."""
+    ticks = itertools.count(step=payload_of_hooks.PATIENCE / 5)
+    monkeypatch.setattr(payload_of_hooks, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    before, endless = os.dup(0), os.open("/dev/zero", os.O_RDONLY)
+    os.dup2(endless, 0)
+    try:
+        with open(0, closefd=False) as stdin, pytest.raises(InvalidJob, match="did not end within"):
+            monkeypatch.setattr(sys, "stdin", stdin)
+            payload_of_hooks.read()
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(endless)

@@ -14,6 +14,7 @@ from queue_core.escalation import ID, TAKEN_OVER
 from queue_core.jobs import Filter, Outcome
 from queue_core.lifecycle import dependency
 from queue_core.model import Origin
+from tests import claims
 from tests.conformance.builders import FAILURE, SUCCESS, Bench, admission, settlement, step_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from queue_core.model import JobState
     from queue_core.store import Store
 
+EXAMPLES = 150 if claims.THOROUGH else 40
 CHAIN = (("b", "1"), ("c",))
 
 
@@ -386,7 +388,8 @@ def do(bench: Bench, leases: list[Lease], step: tuple[Any, ...]) -> None:
             raise AssertionError(step)
 
 
-@settings(max_examples=150)
+@pytest.mark.claim("order")
+@settings(max_examples=EXAMPLES)
 @given(steps=st.lists(STEP, min_size=1, max_size=15))
 def test_nobody_ever_waits_for_what_is_met_or_can_never_be(
     open_store: Callable[[], Store], steps: list[tuple[Any, ...]]

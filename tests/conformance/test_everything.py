@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queue_core.errors import QueueError
 from queue_core.jobs import Outcome
 from queue_core.model import ENDED
+from tests import claims
 from tests.conformance.builders import Bench, exited, settlement
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from queue_core.jobs import Job, Lease
     from queue_core.store import Store
 
+EXAMPLES = 120 if claims.THOROUGH else 40
 WHICH = st.integers(0, 30)
 OUTCOMES = [
     exited(0),
@@ -129,7 +132,8 @@ def explained(bench: Bench, job: Job) -> bool:
     )
 
 
-@settings(max_examples=120)
+@pytest.mark.claim("model")
+@settings(max_examples=EXAMPLES)
 @given(steps=st.lists(STEP, min_size=5, max_size=50))
 def test_counters_equal_a_recount_and_states_are_explained_after_anything(
     open_store: Callable[[], Store], steps: list[tuple[Any, ...]]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import claims
 from tests.conformance.builders import Bench, admission, exited, settlement
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from queue_core.jobs import Lease
     from queue_core.store import Store
 
+EXAMPLES = 150 if claims.THOROUGH else 40
 Condition = Literal["success", "any", "failure"]
 KEYS: dict[Condition, str] = {"success": "after", "any": "after_any", "failure": "after_failure"}
 KINDS = ("command", "command", "command", "known", "unknown")  # of handler, if it is not a command
@@ -167,7 +170,8 @@ class Play:
         return self.nodes[number].exits[lease.attempt - 1]
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.claim("order")
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(nodes=graphs(), order=st.lists(st.integers(0, 30), min_size=1, max_size=20))
 def test_every_job_ends_where_the_rules_put_it_whatever_ran_first(
     open_store: Callable[[], Store], nodes: list[Node], order: list[int]

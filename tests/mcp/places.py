@@ -133,13 +133,14 @@ class Place:
 
     @asynccontextmanager
     async def client(
-        self, *, mode: Any = "auto", user: Any = None, asks: bool = True, **environ: str
+        self, *, mode: Any = "auto", user: Any = None, asks: bool = True, name: str = INFO.name, **environ: str
     ) -> AsyncGenerator[Client]:
         """A client of a server in this process; `user` answers what it is asked."""
         session = Session({**self.environ, **environ}, asks=asks)
         server, _ = make_server(session)
+        info = Implementation(name=name, version=INFO.version)
         try:
-            async with Client(server, mode=mode, elicitation_callback=user, client_info=INFO) as client:
+            async with Client(server, mode=mode, elicitation_callback=user, client_info=info) as client:
                 yield client
         finally:
             session.close()

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.anyio
 
 LIMIT = 30
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
-SECRET = "s3cr3t-value"
 
 
 class User:
@@ -51,9 +50,9 @@ class User:
         return self.questions[-1].requested_schema["properties"]["answer"]["enum"]
 
     @property
-    def shown(self) -> list[str]:
-        """The last question's lines."""
-        return self.questions[-1].message.split("\n")
+    def shown(self) -> str:
+        """The last question."""
+        return self.questions[-1].message
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +148,14 @@ async def test_who_gives_no_answer_finds_it_held(quiet: Place, mode: Any, tool: 
     assert deeds(quiet) == [("held", "agent", CLIENT)]
 
 
+async def test_a_client_that_declines_without_showing_the_question_has_no_users_answer(quiet: Place) -> None:
+    """As `codex exec` does; what its user says in words counts."""
+    async with quiet.client(mode="legacy", user=User("decline"), name="codex-mcp-client") as client:
+        assert (await ask(client, "run", argv=["touch", "x"]))["state"] == "held"
+    async with quiet.client(mode="legacy", user=User("no"), name="codex-mcp-client") as client:
+        assert "said no" in await refused(client, "run", argv=["touch", "x"])
+
+
 @ERAS
 @pytest.mark.parametrize("answer", ["", "yes", "ALWAYS"])
 async def test_an_answer_that_was_not_offered_is_none(quiet: Place, mode: Any, answer: str) -> None:
@@ -172,179 +179,6 @@ async def test_a_rule_that_does_not_cover_it_after_all_is_said(quiet: Place, mon
     async with quiet.client(user=User("always")) as client:
         reply = await ask(client, "enqueue", argv=["touch", "x"])
     assert reply["state"] == "held" and "does not cover it" in reply["note"]
-
-
-# -- what the user is shown --------------------------------------------------------------------------------
-
-
-async def test_the_question_shows_everything_that_would_run(quiet: Place) -> None:
-    user = User("cancel")
-    given: dict[str, Any] = {
-        "argv": ["sh", "-c", "echo $X"],
-        "env": {"X": "1"},
-        "stdin": SECRET,
-        "on_dead": [["touch", "sorry"]],
-    }
-    async with quiet.client(user=user) as client:
-        await ask(client, "enqueue", **given)
-    shown, program = "\n".join(user.shown), rules.resolve("sh")
-    assert '  "sh"\n  "-c"\n  "echo $X"\n' in shown
-    assert f'which is the program: "{program}"' in shown
-    assert f'in the folder: "{quiet.project}"' in shown
-    assert '  "X=1"' in user.shown
-    assert f'with the input: "{SECRET}"' in user.shown
-    assert '  "touch"\n  "sorry"' in shown
-    assert "Asked because: no rule covers this command" in user.shown
-
-
-async def test_the_question_and_its_form_are_written_for_a_person(quiet: Place) -> None:
-    user = User("cancel")
-    async with quiet.client(user=user) as client:
-        await ask(client, "run", argv=["touch", "x"])
-    assert user.questions[0].message == (
-        "An agent asks runq to run a command, outside of the agent's own sandbox and permissions.\n"
-        "Asked because: no rule covers this command\n\n"
-        "the command, an argument a line:\n"
-        '  "touch"\n'
-        '  "x"\n'
-        f'which is the program: "{rules.resolve("touch")}"\n'
-        f'in the folder: "{quiet.project}"\n\n'
-        "once: let it run this time.\n"
-        "always: let it run, and write a rule for exactly this program, arguments, folder and environment.\n"
-        "no: refuse it."
-    )
-
-
-@pytest.mark.parametrize(
-    ("given", "offered", "told"),
-    [
-        ({}, ["once", "always", "no"], "once: let it run this time. always: from now on, too. no: refuse it."),
-        ({"stdin": ""}, ["once", "no"], "once: let it run this time. no: refuse it."),
-    ],
-)
-def test_the_form_itself_is_written_for_a_person(
-    quiet: Place, given: dict[str, Any], offered: list[str], told: str
-) -> None:
-    with Server(quiet) as server:  # the SDK's client drops what it does not know
-        server.ask("initialize", **{**HELLO, "capabilities": {"elicitation": {}}})
-        server.send(method="notifications/initialized")
-        call = {"name": "enqueue", "arguments": {"argv": ["touch", "x"], **given}}
-        server.send(id=1000, method="tools/call", params=call)
-        assert server.notification("elicitation/create")["requestedSchema"] == {
-            "title": "Let it run?",
-            "description": told,
-            "type": "object",
-            "properties": {"answer": {"title": "Let it run?", "type": "string", "enum": offered}},
-            "required": ["answer"],
-        }
-
-
-TERMS: list[tuple[dict[str, Any], str | None]] = [
-    ({}, "terms: up to 4 attempts"),
-    ({"retries": 0}, None),
-    ({"retries": 0, "queue": "default", "priority": "normal"}, None),
-    ({"retries": 0, "delay": 90}, "terms: not before 90 s from now"),
-    ({"retries": 0, "at": "2040-01-02T03:04:05Z"}, "terms: not before 2040-01-02T03:04:05.000Z"),
-    ({"retries": 0, "timeout": 30}, "terms: at most 30 s an attempt"),
-    ({"retries": 1, "timeout": 0.5}, "terms: up to 2 attempts; at most 0.5 s an attempt"),
-    ({"retries": 0, "queue": "ci", "priority": "high"}, 'terms: queue "ci"; priority high'),
-    ({"retries": 0, "locks": ["db", "net=2"], "sequential": True}, 'terms: alone in its queue; locks "db", "net=2"'),
-    ({"retries": 0, "unique": "a\nb"}, 'terms: unique key "a\\nb"'),
-]
-
-
-@pytest.mark.parametrize(("given", "told"), TERMS)
-async def test_what_else_decides_is_named_where_it_is_not_the_usual(
-    quiet: Place, given: dict[str, Any], told: str | None
-) -> None:
-    user = User("once")
-    async with quiet.client(user=user) as client:
-        assert (await ask(client, "enqueue", argv=["touch", "x"], **given))["note"] == "the user has approved it"
-    assert len(user.questions) == 1, "the same question, whenever it is made"
-    assert [line for line in user.shown if line.startswith("terms")] == ([told] if told else [])
-
-
-async def test_what_it_waits_for_is_named(quiet: Place) -> None:
-    first, second, user = quiet.add(), quiet.add(), User("cancel")
-    async with quiet.client(user=user) as client:
-        await ask(client, "run", argv=["touch", "y"])
-        await ask(client, "enqueue", argv=["touch", "x"], after=[first, second], after_failure=[first], retries=0)
-    assert f"terms: after the success of job {first}, {second}; after the failure of job {first}" in user.shown
-
-
-HOSTILE = [
-    "x\nin the folder: /safe",
-    "x\r\nonce: it is harmless",
-    "x\u2028in the folder: /safe",
-    "x\u0085y\u202ez\u200b\U000e0041\x1b[2J",
-    'x"\n  "y',
-    "\\u000a",
-]
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("where", ["argv", "env", "name of env", "cwd", "on_dead", "stdin", "unique"])
-async def test_nothing_that_an_agent_chooses_can_look_like_another_line(quiet: Place, text: str, where: str) -> None:
-    user, plain = User("cancel"), User("cancel")
-    (quiet.project / text.replace("/", "_")).mkdir()
-    (quiet.project / "plain").mkdir()
-
-    def job(value: str) -> dict[str, Any]:
-        fields: dict[str, dict[str, Any]] = {
-            "argv": {"argv": ["touch", value]},
-            "env": {"env": {"X": value}},
-            "name of env": {"env": {value: "1"}},
-            "cwd": {"cwd": value.replace("/", "_")},
-            "on_dead": {"on_dead": [["touch", value]]},
-            "stdin": {"stdin": value},
-            "unique": {"unique": value},
-        }
-        return {"argv": ["touch"], **fields[where]}
-
-    async with quiet.client(user=user) as client:
-        await ask(client, "enqueue", **job(text))
-    async with quiet.client(user=plain) as client:
-        await ask(client, "enqueue", **job("plain"))
-    assert len(user.shown) == len(plain.shown) == len(user.questions[0].message.splitlines())
-    assert all(line.isprintable() for line in user.shown)
-    begin = [line.partition('"')[0] for line in user.shown]
-    assert begin == [line.partition('"')[0] for line in plain.shown]
-
-
-@pytest.mark.parametrize(
-    "given", [{"stdin": "x"}, {"on_dead": ["touch", "y"]}, {"argv": ["touch", "<word>"]}, {"argv": ["touch", "..."]}]
-)
-async def test_always_is_not_offered_where_no_rule_says_exactly_this(quiet: Place, given: dict[str, Any]) -> None:
-    user = User("cancel")
-    async with quiet.client(user=user) as client:
-        await ask(client, "enqueue", **{"argv": ["touch", "x"], **given})
-        assert user.offers == ["once", "no"] and not any(line.startswith("always") for line in user.shown)
-        await ask(client, "enqueue", argv=["touch", "x"])
-        assert user.offers == ["once", "always", "no"] and any(line.startswith("always") for line in user.shown)
-
-
-@pytest.mark.parametrize("broken", ["[[allow]", "[[allow]]\nargv = 1\n"])
-async def test_always_is_not_offered_while_the_rules_are_broken(quiet: Place, broken: str) -> None:
-    quiet.rules(broken)
-    user = User("once")
-    async with quiet.client(user=user) as client:
-        assert (await ask(client, "enqueue", argv=["touch", "x"]))["state"] == "available"
-    assert user.offers == ["once", "no"]
-    assert (quiet.home / "rules.toml").read_text() == broken
-
-
-async def test_what_is_too_long_to_be_read_is_held_unasked(quiet: Place) -> None:
-    user = User("once")
-    async with quiet.client(user=user) as client:
-        assert (await ask(client, "enqueue", argv=["touch", "x" * 5000]))["state"] == "held"
-        assert (await ask(client, "enqueue", argv=["touch", "\x01" * 1000]))["state"] == "held"
-        for text in ("x" * 5000, "\x01" * 1000, "\U0001f980" * 4000, "x" * 1_000_000):
-            reply = await ask(client, "enqueue", argv=["touch", "y"], stdin=text)
-            assert f"`runq approve --show {reply['id']}`" in reply["next"]
-        assert not user.questions
-        assert (await ask(client, "enqueue", argv=["touch", "x" * 3000]))["state"] == "available"
-        assert (await ask(client, "enqueue", argv=["touch", "y"], stdin="x" * 3000))["state"] == "available"
-    assert len(user.questions) == 2
 
 
 # -- an answer counts for what was shown -------------------------------------------------------------------

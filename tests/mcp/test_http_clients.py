@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from mcp.client.subscriptions import ResourceUpdated
+from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
 from tests.mcp.http_servers import (
@@ -60,6 +60,10 @@ async def test_a_modern_client_hears_of_changes(served: Served) -> None:
     async with served.client() as client, client.listen(resource_subscriptions=[uri]) as events:
         await anyio.to_thread.run_sync(served.place.queue.cancel, [job_id])
         assert await anext(aiter(events)) == ResourceUpdated(uri=uri)
+        async with client.listen(resources_list_changed=True) as lists:
+            newest = await anyio.to_thread.run_sync(lambda: served.place.add("true", delay=1000))
+            assert await anext(aiter(lists)) == ResourcesListChanged()
+        assert (await client.list_resources()).resources[3].uri == f"queue://jobs/{newest}"
 
 
 @pytest.mark.filterwarnings("ignore:resources/")

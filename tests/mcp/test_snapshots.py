@@ -1,21 +1,25 @@
 """What an agent is shown before it asks anything. A change is renewed by a flag and seen in review."""
 
 import json
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp.client import Client
 
-from mcp_server.server import make_server
+from mcp_server.catalogue import make_tools
+from mcp_server.server import ICON, make_server
 from mcp_server.session import Session
-from tests.mcp.places import Place, ask
+from mcp_server.tool_table import documentation, written_into
+from tests.mcp.places import Place, ask, nulls_in, said
 
 pytestmark = pytest.mark.anyio
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 LARGEST_LIST = 7_900  # bytes of compact JSON
 LARGEST_TEXT = 2_000  # Claude Code cuts descriptions and instructions at 2 KB
+LONGEST_INSTRUCTIONS = 1_200
 USUAL_REPLY = 600
 
 
@@ -86,16 +90,57 @@ async def test_every_tool_has_a_title_hints_and_an_output_schema() -> None:
         assert "openWorldHint" in hints, tool["name"]
 
 
-async def test_usual_replies_are_short(place: Place) -> None:
-    place.configure(agents="allow")
-    place.pause()
-    async with place.client() as client:
-        job_id = (await ask(client, "enqueue", argv=["git", "fetch", "--all"], name="fetch"))["id"]
-        one, ids = {"job_id": job_id}, {"job_ids": [job_id]}
-        usual: list[tuple[str, dict[str, Any]]] = [
-            *(("status", {}), ("status", one), ("health", {}), ("list_jobs", {})),
-            *(("output", one), ("wait", {**ids, "timeout": 0}), ("dead_letter_list", {}), ("cancel", ids)),
-        ]
-        for tool, arguments in usual:
-            reply = await ask(client, tool, **arguments)
-            assert len(json.dumps(reply, separators=(",", ":"))) <= USUAL_REPLY, (tool, reply)
+def test_the_readme_has_the_table_of_tools_as_it_is() -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    assert written_into(readme.read_text(encoding="utf-8")) == readme.read_text(encoding="utf-8"), (
+        "if this is meant, run python -m mcp_server.tool_table"
+    )
+    assert all(f"| `{tool.name}` |" in documentation() for tool in make_tools(Session({})))
+    with pytest.raises(ValueError, match="no marks"):
+        written_into("# A readme without them\n")
+
+
+async def test_what_stands_beside_the_tools_is_titled_and_the_icon_is_small() -> None:
+    shown = await published()
+    for part in ("resources", "templates", "prompts"):
+        assert all(one["title"] and one["description"] for one in shown[part]), part
+    for argument in [one for prompt in shown["prompts"] for one in prompt["arguments"]]:
+        assert argument["title"] and argument["description"], argument
+    assert len(ICON) < 600 and b64decode(ICON.partition(",")[2]).startswith(b"<svg ")
+    assert len(shown["instructions"]) <= LONGEST_INSTRUCTIONS
+
+
+SUITE = ["sh", "-c", "echo '120 passed in 4.2 s'"]
+FAILING = ["ls", "-l"]
+
+
+async def test_usual_replies_are_short(workshop: Place) -> None:
+    """As sent on the wire, for the model to read; the rest (`structuredContent`) is the same for programs."""
+    async with workshop.client() as client:
+        sizes: dict[str, int] = {}
+
+        async def sized(tool: str, **arguments: Any) -> dict[str, Any]:
+            result = await client.call_tool(tool, arguments)
+            reply = json.loads(said(result))
+            assert reply == result.structured_content and not list(nulls_in(reply)), tool
+            sizes[f"{tool} {arguments}"] = len(said(result).encode())
+            return reply
+
+        ran = await sized("run", argv=SUITE)
+        failed = [(await ask(client, "run", argv=[*FAILING, f"no-such-{number}"]))["id"] for number in range(3)]
+        queued = await sized("enqueue", argv=["git", "fetch", "--all"], name="fetch", delay=3600)
+        running = workshop.add("sleep", "600")
+        await sized("status")
+        await sized("status", job_id=ran["id"])
+        await sized("status", job_id=queued["id"])
+        await sized("health")
+        assert len((await sized("list_jobs", limit=5))["jobs"]) == 5
+        assert (await sized("wait", job_ids=[ran["id"]]))["done"]
+        assert not (await sized("wait", job_ids=[queued["id"], running], timeout=0))["done"]
+        assert len((await sized("wait", job_ids=failed))["jobs"]) == 3
+        assert len((await sized("dead_letter_list", job_ids=failed))["jobs"]) == 3
+        await sized("dead_letter_retry", job_ids=failed, dry_run=True)
+        await sized("dead_letter_discard", job_ids=failed)
+        await sized("output", job_id=ran["id"])
+        await sized("cancel", job_ids=[queued["id"], running])
+    assert {what: size for what, size in sizes.items() if size > USUAL_REPLY} == {}, sizes

@@ -15,6 +15,8 @@ from tests.mcp.places import ask
 from tests.safety.vectors import BENIGN, HOSTILE
 from tests.safety.workshop import Verdicts, Workshop, fill, workshop, write
 
+pytestmark = pytest.mark.xdist_group("hostile")  # one process of the test run is enough to play it all through
+
 
 @pytest.fixture(scope="module")
 def verdicts() -> Iterator[Verdicts]:

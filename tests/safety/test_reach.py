@@ -13,6 +13,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
+from mcp_types import ResourceTemplateReference
 
 from queue_core.jobs import DeedFilter, Filter
 from queue_core.model import NewJob, Origin
@@ -168,14 +169,35 @@ async def test_no_tool_shows_or_changes_what_is_another_projects(apart: Others, 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_no_resource_and_no_prompt_shows_what_is_another_projects(apart: Others, mode: Any) -> None:
     async with apart.place.client(mode=mode) as client:
-        for uri in [resource.uri for resource in (await client.list_resources()).resources]:
-            assert MARK not in await looked_at(client, uri), uri
+        listed = (await client.list_resources()).resources
+        assert not {f"queue://jobs/{job_id}" for job_id in apart.ids} & {resource.uri for resource in listed}
+        for resource in listed:
+            assert MARK not in resource.model_dump_json() + await looked_at(client, resource.uri), resource.uri
         for template in [one.uri_template for one in (await client.list_resource_templates()).resource_templates]:
             for job_id in apart.ids:
                 said = await looked_at(client, template.replace("{job_id}", str(job_id)))
                 assert "no job" in said and MARK not in said, (template, job_id)
-        for prompt in (await client.list_prompts()).prompts:
-            assert MARK not in (await client.get_prompt(prompt.name)).model_dump_json(), prompt.name
+                offered = await client.complete(ResourceTemplateReference(uri=template), OF_AN_ID)
+                assert str(job_id) not in offered.completion.values
+        for job_id in apart.ids:
+            said = await prompted(client, job_id)
+            assert "no job" in said and MARK not in said
+
+
+async def prompted(client: Client, job_id: int) -> str:
+    """What all prompts say, those of a job about this one."""
+    said = ""
+    for prompt in (await client.list_prompts()).prompts:
+        needed = {argument.name for argument in prompt.arguments or () if argument.required}
+        assert needed <= {"job_id"}, "an argument that this test does not know"
+        try:
+            said += (await client.get_prompt(prompt.name, {name: str(job_id) for name in needed})).model_dump_json()
+        except MCPError as error:
+            said += error.error.message
+    return said
+
+
+OF_AN_ID = {"name": "job_id", "value": ""}
 
 
 async def looked_at(client: Client, uri: str) -> str:
@@ -218,8 +240,8 @@ async def test_without_walls_others_are_seen_but_no_variables_value_and_no_input
                 seen += await looked_at(client, f"queue://jobs/{job_id}{tail}")
         for uri in ("queue://status", "queue://statistics", "queue://dead-letters"):
             seen += await looked_at(client, uri)
-        for prompt in (await client.list_prompts()).prompts:
-            seen += (await client.get_prompt(prompt.name)).model_dump_json()
+        for job_id in together.ids:
+            seen += await prompted(client, job_id)
     for part in ("argv", "output", "name", "meta", "error"):
         assert mark(part) in seen, f"this test sees no {part}, so it would not see a leak of one"
     assert mark("env") not in seen
@@ -349,6 +371,7 @@ DECISIONS = [
     ("backup", "now", "--to", "COPY"),
     ("prune", "--older-than", "0"),
     ("work", "--app", "os:path"),
+    ("install", "claude", "--scope", "project", "--yes"),
 ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
 from queue_core.jobs import Filter, Outcome
-from queue_core.sqlite import admit, claim, control, escalate, locks, readiness, reads, schedules, settle
+from queue_core.sqlite import admit, claim, control, escalate, locks, news, readiness, reads, schedules, settle
 from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, exited, settlement
 from tests.sqlite.conftest import raw
 
@@ -100,6 +101,30 @@ class TestNamedStatements:
         steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql, *values)]
         assert bad_steps(steps) == []
         assert any(index in step for step in steps), steps
+
+    @pytest.mark.parametrize(
+        ("statement", "indexes"),
+        [
+            (news._AFTER, ["jobs_completions (ended>?)"]),  # pyright: ignore[reportPrivateUsage]
+            (news._SINCE, ["jobs_ended (finished_at>?)"]),  # pyright: ignore[reportPrivateUsage]
+            (news._NEWEST.replace("?", ":after"), ["jobs_completions (ended=?)"]),  # pyright: ignore[reportPrivateUsage]
+            (news._HELD, ["jobs_waiting (state=?)"]),  # pyright: ignore[reportPrivateUsage]
+            (news._RUNNING, ["jobs_running"]),  # pyright: ignore[reportPrivateUsage]
+            (news._WAITING, ["jobs_project (project=?)", "jobs_session (session=?)"]),  # pyright: ignore[reportPrivateUsage]
+            (news._ITEMS.format(":after"), ["INTEGER PRIMARY KEY", "jobs_successors (escalated_from=?)"]),  # pyright: ignore[reportPrivateUsage]
+        ],
+        ids=["after", "since", "newest", "held", "running", "waiting", "items"],
+    )
+    def test_a_digest_looks_at_nothing_but_what_has_happened(
+        self, home: Home, statement: str, indexes: list[str]
+    ) -> None:
+        whose = {"project": "/p", "real": "/r", "session": "s", "after": 0}
+        with sqlite3.connect(home.database) as connection:
+            steps = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statement, whose)]
+        connection.close()
+        assert bad_steps(steps) == []
+        for index in indexes:
+            assert any(f"INDEX {index}" in step or f"USING {index}" in step for step in steps), steps
 
     def test_schedules_that_an_earlier_clock_put_off_are_found_by_their_index(self, home: Home) -> None:
         read = schedules.due(1.0, 5)

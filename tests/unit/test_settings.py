@@ -78,7 +78,7 @@ class TestEnvironment:
     def test_the_examples_leave_nothing_out(self) -> None:
         policy = {name for name, spec in SPECS.items() if spec.policy}
         assert policy == {"agents", "roots", "pass_env", "agent_timeout", "isolation", "output_secrets", "audit_days"}
-        assert set(SPECS) - set(EXAMPLES) == policy | {"queues", "escalate", "retry"}
+        assert set(SPECS) - set(EXAMPLES) == policy | {"queues", "escalate", "retry", "capture"}
         assert set(SPECS) == set(Settings._fields) - {"explicit"}  # pyright: ignore[reportPrivateUsage]
 
     @pytest.mark.parametrize(

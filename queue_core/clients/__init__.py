@@ -1,0 +1,1 @@
+"""What `runq install` writes into the files of agents' clients, and how it takes it out again."""
