@@ -17,6 +17,7 @@ from tests.mcp.places import ROOT, Place
 
 DIGEST = settings(SessionStart=hooked("digest"), UserPromptSubmit=hooked("digest"))
 CAPTURE = ("hook", "--queue", "capture", "--", "echo")
+PATIENCE = 60  # seconds, on a machine that is busy with other things
 GATED = "echo run >> ran; read line < gate"
 
 
@@ -32,7 +33,7 @@ def let_go(gate: Path) -> None:
         os.close(descriptor)
         return True
 
-    wait_until(wrote, "the command waits at its gate")
+    wait_until(wrote, "the command waits at its gate", PATIENCE)
 
 
 def jobs_in(place: Place, queue: str) -> list[Job]:
@@ -57,21 +58,21 @@ def test_what_a_session_queued_is_run_and_told_by_the_next(place: Place, end: st
             model.say(*queue, Hold() if killed else Say("Queued."))
             if killed:
                 session.send("queue both")
-                wait_until(model.holding.is_set, "both are queued", 60)
+                wait_until(model.holding.is_set, "both are queued", PATIENCE)
             else:
                 assert session.ask("queue both") == "Queued."
-            wait_until((place.project / "ran").exists, "the first command runs", 30)
+            wait_until((place.project / "ran").exists, "the first command runs", PATIENCE)
             if killed:
                 session.process.kill()
                 assert session.process.wait() == -signal.SIGKILL
             else:
                 assert session.end() == 0
             assert [json.loads(result.splitlines()[0])["id"] for result in model.results] == [1, 2]
-        wait_until(lambda: not has_a_server(place), "the session's server has left")
+        wait_until(lambda: not has_a_server(place), "the session's server has left", PATIENCE)
         assert place.job(1).state == "running"
         let_go(place.project / "gate")
         place.end(1)
-        wait_until(lambda: not place.queue.live_workers(), "the worker has left", 30)
+        wait_until(lambda: not place.queue.live_workers(), "the worker has left", PATIENCE)
         assert place.job(2).state == "available"
         place.queue.pause("later", paused=False)
     with ScriptedModel() as model, Session(place, model, *BY_HAND, *DIGEST) as session:
@@ -123,7 +124,7 @@ def test_hooks_capture_what_a_session_does_and_the_plugin_brings_all_that_runq_h
             model.say(writes, runs, Say("Written."))
             assert session.ask("write it") == "Written."
             assert session.end() == 0
-        wait_until(lambda: not has_a_server(place), "the session's server has left")
+        wait_until(lambda: not has_a_server(place), "the session's server has left", PATIENCE)
     assert written.read_text() == "x"
     assert '"output_tail":"[untrusted output of job' in model.results[1]
     assert ["hello" in question for question in asked] == [True]
@@ -158,10 +159,10 @@ def test_on_a_terminal_a_run_is_a_task_that_wakes_the_session_with_its_result(pl
         terminal.connect()
         model.say(Use("mcp__runq__run", {"argv": ["sh", "-c", f"{GATED}; echo six times $((6 * 7)); exit 4"]}))
         terminal.ask("go")
-        wait_until(lambda: len(model.results) == 1, "the call has come back", 30)
+        wait_until(lambda: len(model.results) == 1, "the call has come back", PATIENCE)
         assert "keeps running on the server" in model.results[0]
         let_go(place.project / "gate")  # nobody types anything from here on
-        wait_until(lambda: "<task-notification>" in model.shown, "the session has been woken", 30)
+        wait_until(lambda: "<task-notification>" in model.shown, "the session has been woken", PATIENCE)
     assert "<status>failed</status>" in model.shown and "six times 42" in model.shown
     assert place.job(1).exit_code == 4
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queue_core.model import PRIORITIES
+from tests import claims
 from tests.conformance.builders import FAILURE, Bench
 
 if TYPE_CHECKING:
@@ -245,7 +247,8 @@ def runnable(bench: Bench) -> list[int]:
     return found
 
 
-@settings(max_examples=100)
+@pytest.mark.claim("order")
+@settings(max_examples=100 if claims.THOROUGH else 40)
 @given(steps=st.lists(STEPS, min_size=5, max_size=40))
 def test_no_runnable_job_waits_and_no_limit_is_passed(open_store: Callable[[], Store], steps: list[Any]) -> None:
     bench = Bench(open_store())

@@ -7,11 +7,15 @@ import random
 import time
 from contextlib import suppress
 
+import pytest
+
+from tests import claims
+
 from .conftest import Process, Rig, overlaps
 
 SEED = 20261122
 JOBS = 40
-KILLS = 60
+KILLS = 60 if claims.THOROUGH else 25
 LIMITS = {"RUNQ_PARALLELISM": "6", "RUNQ_MAX_RUNNING": "6"}
 DEADLINE = 60  # seconds, on a machine that is busy with other things
 
@@ -21,6 +25,8 @@ def script(number: int, chance: random.Random) -> str:
     return f"echo start {number} >> events; sleep {length}; echo end {number} >> events; exit {number % 4}"
 
 
+@pytest.mark.claim("lost")
+@pytest.mark.claim("overlap")
 def test_a_storm_of_kills(rig: Rig) -> None:
     chance = random.Random(SEED)
     jobs: list[int] = []
