@@ -595,8 +595,8 @@ async def test_a_task_ends_when_its_worker_was_killed(place: Place, monkeypatch:
     place.configure(agents="allow")
     place.start_worker()
     async with follower(place) as client:
-        task = await begin(client, "sh", "-c", "while [ ! -e go ]; do sleep 0.05; done; exit 4")
-        wait_until(lambda: place.job(job_of(place, task)).state == "running", "it runs")
+        task = await begin(client, "sh", "-c", "touch runs; while [ ! -e go ]; do sleep 0.05; done; exit 4")
+        wait_until((place.project / "runs").exists, "the command itself runs: what is claimed may not have begun")
         (worker,) = place.queue.live_workers().values()
         os.kill(worker, signal.SIGKILL)
         (place.project / "go").touch()
