@@ -1,11 +1,15 @@
 """The command line as a real process, in a home of its own, with nothing of the tester's environment."""
 
+import fcntl
 import json
 import os
+import pty
 import sqlite3
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import termios
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +164,18 @@ def finish(process: "subprocess.Popen[bytes]") -> Ran:
 
 def on_terminal(cli: Cli, *words: str, columns: int = 80, **env: str) -> str:
     """What a verb writes on a terminal of this width."""
-    import fcntl
-    import pty
-    import struct
-    import termios
+    return answered(cli, *words, columns=columns, **env)[1]
 
+
+def answered(
+    cli: Cli,
+    *words: str,
+    answer: bytes = b"",
+    meanwhile: Callable[[], object] = lambda: None,
+    columns: int = 80,
+    **env: str,
+) -> tuple[int, str]:
+    """How a verb ends on a terminal whose user gives this answer to its question: the exit code, and what was shown."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
@@ -177,12 +188,15 @@ def on_terminal(cli: Cli, *words: str, columns: int = 80, **env: str) -> str:
         start_new_session=True,
     )
     os.close(theirs)
-    written = b""
+    shown, is_asked = b"", False
     try:
         while chunk := os.read(ours, 65536):
-            written += chunk
+            shown += chunk
+            if answer and not is_asked and b"[y/N]" in shown:
+                is_asked = True
+                meanwhile()
+                os.write(ours, answer)
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    process.wait(PATIENCE)
-    return written.decode("utf-8", "replace").replace("\r\n", "\n")
+    return process.wait(PATIENCE), shown.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -1,21 +1,16 @@
 """`runq backup` and the whole drill with a damaged database, by the real command line; and who may pin what."""
 
-import fcntl
 import os
-import pty
 import re
 import signal
 import sqlite3
 import stat
-import struct
-import subprocess
-import termios
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import AGENT, PATIENCE, RUNQ, Cli, Ran, finish, on_terminal
+from tests.cli.conftest import AGENT, Cli, Ran, answered, finish, on_terminal
 from tests.helpers import wait_until
 from tests.mcp.places import Place
 from tests.mcp.servers import Server
@@ -32,29 +27,7 @@ def names(cli: Cli) -> list[str]:
 
 def asked(cli: Cli, answer: str) -> tuple[int, str]:
     """Restore on a terminal, with this answer: the exit code, and what was shown."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = subprocess.Popen(
-        [*RUNQ, "backup", "restore"],
-        env={**cli.env, "TERM": "dumb"},
-        cwd=cli.project,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while b"[y/N]" not in shown:
-            shown += os.read(ours, 65536)
-        os.write(ours, answer.encode() + b"\n")
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    return process.wait(PATIENCE), shown.decode()
+    return answered(cli, "backup", "restore", answer=answer.encode() + b"\n", TERM="dumb")
 
 
 class TestNow:

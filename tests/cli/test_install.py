@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import pty
 import re
 import shutil
 import stat
@@ -21,7 +20,7 @@ import pytest
 from queue_core.cli.dispatch import run
 from queue_core.clients import claude
 from queue_core.clients.places import BY_NAME, Programs
-from tests.cli.conftest import AGENT, PATIENCE, ROOT, RUNQ, Cli
+from tests.cli.conftest import AGENT, PATIENCE, ROOT, RUNQ, Cli, answered
 
 HERE = Path(sys.executable).parent  # where this installation has its programs
 SERVER = {"type": "stdio", "command": str(HERE / "runq-mcp"), "args": [], "env": {}}
@@ -462,48 +461,21 @@ def test_the_client_s_lock_is_waited_for_and_a_dead_program_s_is_taken(cli: Cli)
     assert "runq" in read(cli, ".claude.json")["mcpServers"]
 
 
-def answered(cli: Cli, *words: str, answer: bytes, meanwhile: Callable[[], object] = lambda: None) -> tuple[int, str]:
-    """How a question on a terminal ends: the exit code, and what was shown."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*RUNQ, "install", *words],
-        env={**cli.env, "TERM": "xterm-256color"},
-        cwd=cli.project,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown, is_asked = b"", False
-    try:
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-            if not is_asked and b"[y/N] " in shown:
-                is_asked = True
-                meanwhile()
-                os.write(ours, answer)
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    return process.wait(PATIENCE), shown.decode().replace("\r\n", "\n")
-
-
 def test_on_a_terminal_it_asks_and_no_is_the_answer_unless_it_is_yes(cli: Cli) -> None:
     before = tree(cli)
     for answer in (b"\n", b"n\n", b"yep\n", b"\x04"):
-        code, shown = answered(cli, "claude", answer=answer)
+        code, shown = answered(cli, "install", "claude", answer=answer)
         assert (code, tree(cli)) == (1, before)
         assert "runq: nothing was written" in shown
-    code, shown = answered(cli, "claude", answer=b"y\n")
+    code, shown = answered(cli, "install", "claude", answer=b"y\n")
     assert code == 0
     assert "\x1b[32m+" in shown and "Write this? [y/N]" in shown
     assert "Next: start a new session; `/mcp` shows runq." in shown
     installed = tree(cli)
-    code, shown = answered(cli, "claude", "--undo", answer=b"n\n")
+    code, shown = answered(cli, "install", "claude", "--undo", answer=b"n\n")
     assert (code, tree(cli)) == (1, installed)
     assert "\x1b[31m-" in shown
-    assert answered(cli, "claude", "--undo", answer=b"yes\n")[0] == 0
+    assert answered(cli, "install", "claude", "--undo", answer=b"yes\n")[0] == 0
     assert tree(cli) == before
 
 
@@ -512,6 +484,7 @@ def test_a_file_that_changes_while_a_person_reads_is_not_written(cli: Cli) -> No
     changed = '{"hooks": {}}\n'
     code, shown = answered(
         cli,
+        "install",
         "claude",
         answer=b"y\n",
         meanwhile=lambda: (cli.home.parent / ".claude/settings.json").write_text(changed),

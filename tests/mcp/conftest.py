@@ -29,3 +29,18 @@ def workshop() -> Iterator[Place]:
         place.configure(agents="allow")
         place.start_worker()
         yield place
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Place]:
+    """A place with a worker and without rules."""
+    for place in _places():
+        place.start_worker()
+        yield place
+
+
+@pytest.fixture
+def quiet(place: Place) -> Place:
+    """A place where nothing runs."""
+    place.pause()
+    return place

@@ -3,7 +3,7 @@
 import inspect
 import sys
 import tomllib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -17,7 +17,6 @@ from queue_core import rules
 from queue_core.jobs import DeedFilter, Filter
 from queue_core.policy import Rule
 from tests.helpers import wait_until
-from tests.mcp.conftest import _places
 from tests.mcp.places import INFO, Place, ask, refused
 from tests.mcp.servers import HELLO, Server
 
@@ -53,21 +52,6 @@ class User:
     def shown(self) -> str:
         """The last question."""
         return self.questions[-1].message
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[Place]:
-    """A place with a worker and without rules."""
-    for place in _places():
-        place.start_worker()
-        yield place
-
-
-@pytest.fixture
-def quiet(place: Place) -> Place:
-    """A place where nothing runs."""
-    place.pause()
-    return place
 
 
 def deeds(place: Place, **wanted: Any) -> list[tuple[str, str, str | None]]:

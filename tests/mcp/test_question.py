@@ -21,13 +21,6 @@ QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 WHY = 'An agent asks, outside of its sandbox and permissions: "no rule covers this command".'
 
 
-@pytest.fixture
-def quiet(place: Place) -> Place:
-    """A place where nothing runs."""
-    place.pause()
-    return place
-
-
 async def asked(place: Place, given: dict[str, Any], *, always: bool = False) -> str:
     """The one question that comes of a job."""
     user = User("cancel")

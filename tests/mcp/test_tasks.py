@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -18,7 +17,6 @@ from mcp_server.tasks import IDENTIFIER
 from queue_core import rules
 from queue_core.jobs import Filter
 from tests.helpers import wait_until
-from tests.mcp.conftest import _places
 from tests.mcp.followers import (
     answer,
     assert_acknowledged,
@@ -40,21 +38,6 @@ from tests.mcp.test_asking import CLIENT, User, deeds, rules_of
 pytestmark = pytest.mark.anyio
 
 METHODS = pytest.mark.parametrize("method", ["get", "update", "cancel"])
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[Place]:
-    """A place with a worker and without rules."""
-    for place in _places():
-        place.start_worker()
-        yield place
-
-
-@pytest.fixture
-def quiet(place: Place) -> Place:
-    """A place where nothing runs."""
-    place.pause()
-    return place
 
 
 def job_of(place: Place, task: str) -> int:
