@@ -73,8 +73,17 @@ def claude(place: Place, *arguments: str) -> str:
 
 
 def has_a_server(place: Place) -> bool:
-    """Whether a session's server listens for changes."""
-    return bool(list((place.home / "bells").glob("watch-*")))
+    """Whether a session's server listens for changes. One that was killed leaves a bell that nobody hears."""
+    return any(is_heard(bell) for bell in (place.home / "bells").glob("watch-*"))
+
+
+def is_heard(bell: Path) -> bool:
+    """Whether a process has this FIFO open."""
+    try:
+        os.close(os.open(bell, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 class Session:
