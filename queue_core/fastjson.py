@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 try:
     from _json import encode_basestring_ascii as quote
-    from _json import make_scanner  # pyright: ignore[reportAttributeAccessIssue]
+    from _json import make_encoder, make_scanner  # pyright: ignore[reportAttributeAccessIssue]
 except ImportError:  # pragma: no cover - an interpreter without the accelerators
     from json.encoder import py_encode_basestring_ascii as quote
 
-    make_scanner = None
+    make_encoder = make_scanner = None
 
 
 class _Context:
@@ -35,38 +35,27 @@ class _Context:
 _scan: Any = make_scanner(_Context()) if make_scanner else None  # pyright: ignore[reportArgumentType]
 
 
-def dumps(value: Any) -> str:
-    """Compact ASCII JSON of dicts with string keys, lists, tuples, strings, numbers, None.
-
-    Raises TypeError for anything else, as `json.dumps` does.
-    """
-    if value is None:
-        return "null"
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, str):
-        return quote(value)
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if isinstance(value, float):
-        return _float(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join([dumps(item) for item in value]) + "]"  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, dict):
-        return (
-            "{"
-            + ",".join([quote(key) + ":" + dumps(item) for key, item in value.items()])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-            + "}"
-        )
+def _refuse(value: object) -> None:
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-def _float(value: float) -> str:
-    if value != value or value in (float("inf"), float("-inf")):
-        raise TypeError("JSON has no word for a number that is not finite")
-    return float.__repr__(value)
+# No look-out for circles, defaults, the quoting, no indentation, separators, keys as they come, all of them, no NaN.
+_encode: Any = make_encoder(None, _refuse, quote, None, ":", ",", False, False, False) if make_encoder else None
+
+
+def dumps(value: Any) -> str:
+    """Compact ASCII JSON of dicts with string keys, lists, tuples, strings, finite numbers, booleans, None.
+
+    Raises TypeError for anything else.
+    """
+    try:
+        if _encode is not None:
+            return "".join(_encode(value, 0))
+        import json
+
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise TypeError("JSON has no word for a number that is not finite") from None
 
 
 def loads(text: str) -> Any:

@@ -71,7 +71,7 @@ def test_bytes_that_are_no_utf_8_survive() -> None:
     assert loads(dumps([name])) == [name]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, {1: 2}, {1}, b"", object(), [object()]])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, {1}, b"", object(), [object()]])
 def test_what_json_has_no_word_for_is_a_type_error(value: object) -> None:
     with pytest.raises(TypeError):
         dumps(value)
