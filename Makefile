@@ -67,6 +67,7 @@ else
 	$(BIN)/python -m pip install --quiet --upgrade pip
 endif
 
+comma := ,
 # Compiled at once, so that the first `runq add` is as fast as all later ones. (Where venv has put setuptools
 # in, every start of Python would load its distutils shim: 1 ms that nobody needs here.)
 define install
@@ -84,9 +85,14 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(call install,.[dev])
 	@touch $(VENV)/.installed
 
-bench: $(VENV)/.dev  ## What queueing a job costs, beside an interpreter that does nothing, and the server beside a bare one
-	$(BIN)/python benchmarks/add.py
-	$(BIN)/python benchmarks/server.py
+$(VENV)/.bench: $(VENV)/bin/python pyproject.toml
+	$(call install,.[dev$(comma)bench])
+	@touch $(VENV)/.installed $(VENV)/.dev
+
+# All of them take about ten minutes on a quiet machine. WRITE=1 brings tables and plots into docs/ up to date.
+BENCH ?=
+bench: $(VENV)/.bench  ## Measure everything beside its floor and its peers: BENCH=add,drain QUICK=1 WRITE=1
+	$(BIN)/python -m benchmarks $(BENCH) $(if $(QUICK),--quick) $(if $(WRITE),--write)
 
 clean:               ## Remove what was set up
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist

@@ -1,62 +1,90 @@
-"""What queueing one job costs as a whole process, beside the same interpreter doing nothing.
+"""What queueing one job costs as a whole process, beside the same interpreter doing nothing."""
 
-Runs `runq add -- true`, `runq hook -- true` and `python -I -S -c pass` in turn, so that the machine's
-moods hit all alike, and prints medians and the median of the ratios run by run.
-
-    python benchmarks/add.py [RUNS]
-"""
+from __future__ import annotations
 
 import json
-import os
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
+from contextlib import ExitStack
 
-BIN = os.path.dirname(sys.executable)
-PAYLOAD = json.dumps({"session_id": "bench", "hook_event_name": "Stop", "cwd": "/", "stop_hook_active": False}).encode()
-COMMANDS = {
-    "python -I -S -c pass": [sys.executable, "-I", "-S", "-c", "pass"],
-    "runq add -- true": [f"{BIN}/runq", "add", "--", "true"],
-    "runq hook -- true": [f"{BIN}/runq", "hook", "--", "true"],
-}
+from benchmarks.ground import BIN, runq
+from benchmarks.inside import command
+from benchmarks.measure import Contestant, How, NotHere, alternate, why
+from benchmarks.peers import bunqueue, nq, python_queues, tsp
+from benchmarks.processes import seconds_of
+from benchmarks.results import Result, Row, Target
+
+TITLE = "Queue one job, as a process of its own"
+SAYS = (
+    "Milliseconds from the spawn of the program to its exit, when the job is stored. The floor is the same Python doing"
+    " nothing. `runq hook` reads a hook's JSON and fills in a template besides."
+)
+ROUNDS = 40
+PAYLOAD = {"session_id": "bench", "hook_event_name": "Stop", "cwd": "/", "stop_hook_active": False}
+BARE = "python -I -S -c pass"
+DURABLE = "synced before the answer"
 
 
-def once(command: list[str], env: dict[str, str], payload: str) -> float:
-    """Seconds of wall time from spawn to exit."""
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, payload, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+def run(how: How) -> Result:
+    """All of them, one after the other, again and again."""
+    env = how.ground.environ()
+    payload = f"{env['HOME']}/payload.json"
+    with open(payload, "w") as file:
+        json.dump(PAYLOAD, file)
+    with ExitStack() as stack:
+        contestants = [
+            Contestant(BARE, "nothing is stored", lambda: _ms([sys.executable, "-I", "-S", "-c", "pass"], env)),
+            Contestant("runq add -- true", DURABLE, lambda: _ms([f"{BIN}/runq", "add", "--", "true"], env)),
+            Contestant("runq hook -- true", DURABLE, lambda: _ms([f"{BIN}/runq", "hook", "--", "true"], env, payload)),
+        ]
+        missing: list[Row] = []
+        for peer in (_spooler, _nq, _bunqueue, _huey):
+            try:
+                contestants.append(peer(how, stack))
+            except Exception as error:  # a peer that is not here
+                missing.append(Row(peer.__doc__ or "", "", missing=why(error)))
+        rows = alternate(contestants, how.rounds(ROUNDS), unit="ms", reference=BARE)
+    runq(env, "health")
+    return Result(TITLE, SAYS, BARE, rows + missing, _targets(rows))
+
+
+def _ms(argv: list[str], env: dict[str, str], stdin: str = "/dev/null") -> float:
+    return seconds_of(argv, env, stdin) * 1000
+
+
+def _spooler(how: How, stack: ExitStack) -> Contestant:
+    """tsp true"""
+    env = stack.enter_context(tsp.spooler(how.ground))
+    return Contestant("tsp true", "in its server's memory", lambda: _ms([tsp.found(), "true"], env))
+
+
+def _nq(how: How, stack: ExitStack) -> Contestant:
+    """nq true"""
+    del stack
+    env, path = nq.environ(how.ground), nq.found()
+    return Contestant("nq true", "a file, not synced; a process waits", lambda: _ms([path, "true"], env))
+
+
+def _bunqueue(how: How, stack: ExitStack) -> Contestant:
+    """bunqueue push"""
+    push, env = stack.enter_context(bunqueue.server(how.ground))
+    seconds_of(push, env)
+    return Contestant("bunqueue push", "its server's batch, up to 10 ms later", lambda: _ms(push, env))
+
+
+def _huey(how: How, stack: ExitStack) -> Contestant:
+    """a program that enqueues in huey"""
+    del stack
+    python_queues.need("huey")
+    env = python_queues.huey_environ(how.ground)
+    return Contestant("a program that enqueues in huey", DURABLE, lambda: _ms(command("huey_queue", "add"), env), {})
+
+
+def _targets(rows: list[Row]) -> list[Target]:
+    found = {row.name: row.ratio for row in rows}
+    if BARE not in found:
+        raise NotHere("the floor was not measured")
+    return [
+        Target(f"`{name}`, whole process, to bare Python", limit, found.get(name), "×")
+        for limit in (1.8, 1.6)
+        for name in ("runq add -- true", "runq hook -- true")
     ]
-    began = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, env, file_actions=actions)
-    _, status = os.waitpid(pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed with wait status {status}")
-    return time.perf_counter() - began
-
-
-def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    with tempfile.TemporaryDirectory() as home:
-        env = {"PATH": os.environ["PATH"], "HOME": home, "RUNQ_HOME": f"{home}/queue"}
-        payload = f"{home}/payload.json"
-        with open(payload, "wb") as file:
-            file.write(PAYLOAD)
-        for command in COMMANDS.values():
-            once(command, env, payload)  # caches, database
-        rounds = [{name: once(command, env, payload) for name, command in COMMANDS.items()} for _ in range(runs)]
-        assert (
-            subprocess.run([f"{BIN}/runq", "health"], env=env, stdout=subprocess.DEVNULL, check=False).returncode == 0
-        )
-    bare = next(iter(COMMANDS))
-    print(f"{'':24}{'median':>10}{'ratio':>8}")
-    for name in COMMANDS:
-        median = statistics.median(one[name] for one in rounds) * 1000
-        ratio = statistics.median(one[name] / one[bare] for one in rounds)
-        print(f"{name:24}{median:>7.1f} ms{ratio:>8.2f}")
-
-
-if __name__ == "__main__":
-    main()

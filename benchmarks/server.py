@@ -1,21 +1,29 @@
 """What runq's MCP server costs beside a bare one of the same SDK: until its first answer, and while it idles.
 
-Starts both in turn over stdio, in both eras of the protocol, so that the machine's moods hit all alike: the time from
-the spawn to the first answer, and to the list of tools; then, after a second of idling, the memory (resident, and
-proportional to who shares it). Prints medians and the median of the ratios run by run.
-
-    python benchmarks/server.py [RUNS]
+Both start in turn over stdio, in both eras of the protocol: the time from the spawn to the first answer, and to the
+list of tools; then, after a second of idling, the memory (resident, and proportional to who shares it).
 """
 
+from __future__ import annotations
+
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from typing import NamedTuple
+
+from benchmarks.ground import BIN
+from benchmarks.measure import How, ratio, tell
+from benchmarks.results import Result, Row, Target
+
+TITLE = "The MCP server, beside a bare one"
+SAYS = (
+    "Milliseconds from the spawn to the first answer, and to the list of tools, in both eras of the protocol; MiB after"
+    " a second of idling. The bare server is the same SDK's, with one tool that says hello."
+)
+ROUNDS = 7
 
 BARE = """
 from mcp.server.mcpserver import MCPServer
@@ -26,8 +34,7 @@ def hello(name: str) -> str:
     return "hello " + name
 server.run("stdio")
 """
-RUNQ = f"{os.path.dirname(sys.executable)}/runq-mcp"
-COMMANDS = {"a bare server": [sys.executable, "-c", BARE], "runq-mcp": [RUNQ]}
+COMMANDS = {"a bare server": [sys.executable, "-c", BARE], "runq-mcp": [f"{BIN}/runq-mcp"]}
 CLIENT = {"name": "bench", "version": "1"}
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -35,7 +42,7 @@ META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": CLIENT}
-ERAS = {
+ERAS: dict[str, tuple[tuple[str, object], tuple[str, object]]] = {
     "2025-11-25": (("initialize", HELLO), ("tools/list", {})),
     "2026-07-28": (("server/discover", {"_meta": META}), ("tools/list", {"_meta": META})),
 }
@@ -82,7 +89,7 @@ def asking(server: subprocess.Popen[bytes]) -> Callable[[int, str, object], None
             if frame.get("id") == number:
                 assert "result" in frame, frame
                 return
-        raise SystemExit(f"{server.args!r} ended without an answer to {method}")
+        raise RuntimeError(f"{server.args!r} ended without an answer to {method}")
 
     return ask
 
@@ -98,24 +105,36 @@ def memory_of(pid: int) -> tuple[float, float]:
     return found["Rss"], found["Pss"]
 
 
-def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+def run(how: How) -> Result:
+    """Both eras, both servers in turn."""
+    rows: list[Row] = []
+    proportions: list[float] = []
     for era in ERAS:
-        with tempfile.TemporaryDirectory() as home:
-            env = {"PATH": os.environ["PATH"], "HOME": home, "RUNQ_HOME": f"{home}/queue"}
-            for command in COMMANDS.values():
-                once(command, env, era)  # caches, database
-            rounds = [{name: once(command, env, era) for name, command in COMMANDS.items()} for _ in range(runs)]
-        print(f"{era:16}{'first answer':>20}{'tools/list':>20}{'resident':>20}{'proportional':>20}")
-        bare = next(iter(COMMANDS))
-        for name in COMMANDS:
-            shown = ""
-            for index, (unit, scale) in enumerate((("ms", 1000), ("ms", 1000), ("MiB", 1), ("MiB", 1))):
-                median = statistics.median(one[name][index] for one in rounds) * scale
-                ratio = statistics.median(one[name][index] / one[bare][index] for one in rounds)
-                shown += f"{median:>10.1f} {unit:3} {ratio:5.2f}"
-            print(f"{name:16}{shown}")
+        tell(f"  {era} ...")
+        env = how.ground.environ()
+        for command in COMMANDS.values():
+            once(command, env, era)  # caches, database
+        count = how.rounds(ROUNDS)
+        rounds = [{name: once(command, env, era) for name, command in COMMANDS.items()} for _ in range(count)]
+        rows += [_row(name, era, rounds) for name in COMMANDS]
+        proportions.append(
+            ratio(*([one[name].resident for one in rounds] for name in ("runq-mcp", "a bare server"))) or 0
+        )
+    target = Target("an idle server's memory to a bare one's", 1.15, max(proportions), "×")
+    return Result(TITLE, SAYS, "a bare server", rows, [target])
 
 
-if __name__ == "__main__":
-    main()
+def _row(name: str, era: str, rounds: list[dict[str, Cost]]) -> Row:
+    mine, bare = [one[name] for one in rounds], [one["a bare server"] for one in rounds]
+    more = {
+        heading: f"{statistics.median(cost[index] for cost in mine) * scale:.0f}"
+        f" ({ratio([cost[index] for cost in mine], [cost[index] for cost in bare]):.2f} ×)"
+        for index, (heading, scale) in enumerate(
+            (("", 0), ("tools/list (ms)", 1000), ("resident (MiB)", 1), ("proportional (MiB)", 1))
+        )
+        if heading
+    }
+    first = [cost.first_answer * 1000 for cost in mine]
+    compared = ratio(first, [cost.first_answer * 1000 for cost in bare])
+    median = statistics.median(first)
+    return Row(f"{name}, {era}", "", "ms", median, compared, min(first), max(first), more, first)

@@ -8,7 +8,6 @@ says so by itself and is removed. A lost ring costs one poll, never a job.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
@@ -21,16 +20,17 @@ if TYPE_CHECKING:
     Topic = Literal["work", "watch"]
 
 
-def ring(home: Home, *topics: Topic) -> int:
+def ring(home: Home, *topics: Topic, but: Bell | None = None) -> int:
     """Wake those who wait: `work` (something may be claimable or is to be stopped), `watch` (anything else).
 
-    How many were there to be woken.
+    How many were there to be woken; `but` is the bell of whoever rings, and need not hear of it.
     """
     try:
         names = os.listdir(home.bells)
     except OSError:
         return 0
-    return sum(_ring_one(home.bells + "/" + name) for name in names if name.startswith(topics))
+    own = but.name if but else None
+    return sum(_ring_one(home.bells + "/" + name) for name in names if name.startswith(topics) and name != own)
 
 
 def _ring_one(path: str) -> bool:
@@ -38,7 +38,9 @@ def _ring_one(path: str) -> bool:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # nobody reads it any more
+        from errno import ENXIO
+
+        if error.errno == ENXIO:  # nobody reads it any more
             _remove(path)
         return False
     try:
@@ -65,7 +67,7 @@ class Bell:
         from queue_core.home import make_folder
 
         make_folder(home.bells)
-        name = f"{topic}-{os.getpid()}-{os.urandom(4).hex()}"
+        self.name = name = f"{topic}-{os.getpid()}-{os.urandom(4).hex()}"
         self._path = f"{home.bells}/{name}"
         # Nobody rings under this name: a ringer that finds no reader yet would remove the FIFO.
         unfinished = f"{home.bells}/new-{name}"

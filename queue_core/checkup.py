@@ -13,7 +13,8 @@ from contextlib import suppress
 from queue_core.keeper.processes import boot_id
 from queue_core.sqlite import damage
 from queue_core.sqlite.diagnosis import quick_check
-from queue_core.sqlite.engine import damaged, identity
+from queue_core.sqlite.engine import identity
+from queue_core.sqlite.wording import damaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a command gets as its environment: two pure functions, one when it is added, one when it runs."""
+"""What a command gets as its environment: captured when it is added, put together when it runs."""
 
 from __future__ import annotations
 
@@ -37,29 +37,28 @@ def captured(environ: Mapping[str, str], extra: Mapping[str, str], names: Iterab
     return kept
 
 
-def for_command(
-    worker: Mapping[str, str],
-    stored: Mapping[str, str],
-    *,
-    caller: Caller,
-    pass_env: Iterable[str],
-    own: Mapping[str, str],
-) -> dict[str, str]:
-    """The environment of a command about to run.
+class Environments:
+    """The environments of commands about to run under one worker.
 
     A person's and a hook's command sees the worker's environment beneath what was stored; an agent's
     only what the pass list names. The client's own variables (its keys among them) pass only if named.
     """
-    named = frozenset(pass_env)
-    result: dict[str, str] = {}
-    for name, value in worker.items():
+
+    def __init__(self, worker: Mapping[str, str], pass_env: Iterable[str]) -> None:
+        self._worker = dict(worker)  # as it is now: `os.environ` decodes anew at every look
+        self._named = frozenset(pass_env)
+        self._passed: dict[Caller, dict[str, str]] = {}  # what is the same for all of a caller's commands
+
+    def for_command(self, stored: Mapping[str, str], *, caller: Caller, own: Mapping[str, str]) -> dict[str, str]:
+        """What a command gets: what it may see of the worker's, what was stored with it, and what is its own."""
+        if caller not in self._passed:
+            self._passed[caller] = {name: value for name, value in self._worker.items() if self._passes(name, caller)}
+        return {**self._passed[caller], **stored, **own}
+
+    def _passes(self, name: str, caller: Caller) -> bool:
         if name in CAPTURED:
-            continue  # as where the job was added, and if it was not set there, not set
-        if name in named or (not name.startswith(CLIENT_PREFIXES) and _may_see(caller, name)):
-            result[name] = value
-    result.update(stored)
-    result.update(own)
-    return result
+            return False  # as where the job was added, and if it was not set there, not set
+        return name in self._named or (not name.startswith(CLIENT_PREFIXES) and _may_see(caller, name))
 
 
 def _may_see(caller: Caller, name: str) -> bool:

@@ -20,19 +20,7 @@ except ImportError:  # pragma: no cover - an interpreter without the accelerator
     make_encoder = make_scanner = None
 
 
-class _Context:
-    """What the C scanner asks its decoder for: Python's defaults."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = float
-    memo: dict[str, str] = {}
-
-
-_scan: Any = make_scanner(_Context()) if make_scanner else None  # pyright: ignore[reportArgumentType]
+_scan: Any = None  # made by the first `loads`: who only adds a job has nothing to read
 
 
 def _refuse(value: object) -> None:
@@ -58,9 +46,27 @@ def dumps(value: Any) -> str:
         raise TypeError("JSON has no word for a number that is not finite") from None
 
 
+def _scanner() -> Any:
+    global _scan
+
+    class Context:
+        """What the C scanner asks its decoder for: Python's defaults."""
+
+        strict = True
+        object_hook = None
+        object_pairs_hook = None
+        parse_float = float
+        parse_int = int
+        parse_constant = float
+        memo: dict[str, str] = {}
+
+    _scan = make_scanner(Context()) if make_scanner else None  # pyright: ignore[reportArgumentType]
+    return _scan
+
+
 def loads(text: str) -> Any:
     """The value of one JSON document; ValueError with line and column when it is malformed."""
-    if _scan is not None:
+    if _scan or _scanner():
         stripped = text.strip(" \t\n\r")
         try:
             value, end = _scan(stripped, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue_core.errors import QueueFull
+from queue_core import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def refuse_overflow(pending: int, caller: str, jobs: int, capacity: int) -> None
     """QueueFull if so many more jobs are more than this caller may have waiting."""
     limit = limit_for(caller, capacity)
     if jobs and pending + jobs > limit:
-        raise QueueFull(
+        raise errors.QueueFull(
             f"the queue is full: {pending} jobs wait and this caller may fill it to {limit}; "
             "nothing was stored. Wait for jobs to end, cancel some, or ask the user to raise `capacity`"
         )

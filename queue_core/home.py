@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 
-from queue_core.errors import HomeError
+from queue_core import errors
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False
@@ -133,20 +133,24 @@ def prepare(home: Home) -> None:
         _create(home)
         return
     except OSError as error:
-        raise HomeError(f"{home.data} cannot be used ({error.strerror}); set RUNQ_HOME to another folder") from None
+        raise errors.HomeError(
+            f"{home.data} cannot be used ({error.strerror}); set RUNQ_HOME to another folder"
+        ) from None
     if not stat.S_ISDIR(found.st_mode):
-        raise HomeError(f"{home.data} is not a folder; move it away or set RUNQ_HOME to another place")
+        raise errors.HomeError(f"{home.data} is not a folder; move it away or set RUNQ_HOME to another place")
     if found.st_uid != os.geteuid():
-        raise HomeError(f"{home.data} belongs to another user; set RUNQ_HOME to a folder of your own")
+        raise errors.HomeError(f"{home.data} belongs to another user; set RUNQ_HOME to a folder of your own")
     if found.st_mode & 0o077:
-        raise HomeError(f"{home.data} is open to other users; check what is in it, then run `chmod 700 {home.data}`")
+        raise errors.HomeError(
+            f"{home.data} is open to other users; check what is in it, then run `chmod 700 {home.data}`"
+        )
 
 
 def _create(home: Home) -> None:
     try:
         make_folders(home.data)
     except OSError as error:
-        raise HomeError(
+        raise errors.HomeError(
             f"{home.data} could not be made ({error.strerror}); set RUNQ_HOME to a folder of your own"
         ) from None
     refuse_network_file_system(home.data)
@@ -186,7 +190,7 @@ def make_folder(path: str) -> str:
     except FileExistsError:
         pass
     except OSError as error:
-        raise HomeError(f"{path} could not be made ({error.strerror})") from None
+        raise errors.HomeError(f"{path} could not be made ({error.strerror})") from None
     return path
 
 
@@ -203,7 +207,7 @@ def refuse_network_file_system(path: str) -> None:
     """SQLite's WAL needs shared memory, and flock its meaning: no network file system has both."""
     kind = file_system(path)
     if kind is not None and (kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")):
-        raise HomeError(
+        raise errors.HomeError(
             f"{path} lies on a network file system ({kind}), where a SQLite queue is not safe; "
             "set RUNQ_HOME to a local folder, or RUNQ_DATABASE_URL to a PostgreSQL server"
         )

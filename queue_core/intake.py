@@ -6,9 +6,8 @@ only what it needs; everybody else comes here through `Queue.enqueue`.
 
 from __future__ import annotations
 
-from queue_core import changes
+from queue_core import changes, errors
 from queue_core.callers import scope_of
-from queue_core.errors import StoreBusy, StoreFull
 from queue_core.health import refuse_overflow
 from queue_core.home import free_mib
 
@@ -54,7 +53,7 @@ def note_refusal(store: Store, by: Origin, why: str, now: float) -> None:
     """Note in the audit trail what was refused; that it was is told in any case."""
     try:
         store.note("denied", by=by, now=now, about=why[:LONGEST_NOTE])
-    except (StoreBusy, StoreFull):
+    except (errors.StoreBusy, errors.StoreFull):
         pass
 
 
@@ -70,7 +69,7 @@ def refuse_low_disk(home: Home, chosen: Settings) -> None:
             if free < chosen.min_free_mb
             else f"the {LEAST_FREE} kept for how jobs end"
         )
-        raise StoreFull(
+        raise errors.StoreFull(
             f"only {int(free)} MiB are free where the queue lives ({home.data}), less than {kept}; "
             "free some space and try again"
         )

@@ -32,6 +32,8 @@ def read_jobs(source: str) -> list[NewJob]:
 
 def _refuse_circles(text: str, jobs: Sequence[NewJob]) -> None:
     """Jobs wait for earlier lines only; a line that names a later one, or itself, would make a circle possible."""
+    if all(job.ref is None for job in jobs):
+        return
     numbers = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     places = {job.ref: number for number, job in zip(numbers, jobs, strict=True) if job.ref is not None}
     known: set[str | None] = set()
@@ -64,13 +66,22 @@ def _text(source: str) -> str:
 
 def _one_object(text: str) -> dict[str, Any] | None:
     """A file that is one object over several lines; None if it is JSON lines (or broken: the lines tell)."""
-    if "\n" not in text.strip():
+    first, _, rest = text.strip().partition("\n")
+    if not rest or _is_json(first):
         return None
     try:
         found: Any = loads(text)
     except ValueError:
         return None
     return found if is_object(found) else None
+
+
+def _is_json(line: str) -> bool:
+    """Whether a line is a value by itself; what is seen not to be is not even tried."""
+    try:
+        return line.rstrip().endswith("}") and loads(line) is not None
+    except ValueError:
+        return False
 
 
 def _line(number: int, line: str) -> NewJob:

@@ -7,7 +7,7 @@ repeats the table as a constraint, and the diagram in docs/architecture.md is ge
 
 from __future__ import annotations
 
-from queue_core.errors import InvalidTransition
+from queue_core import errors
 from queue_core.model import ENDED, LIVE
 from queue_core.value import Frozen
 
@@ -50,7 +50,7 @@ def next_state(state: JobState, event: str, wanted: JobState | None = None, *, j
     """The state that `event` leads to; InvalidTransition (which names the job, if given) when the table has none."""
     targets = TRANSITIONS.get((state, event))
     if targets is None or (wanted is not None and wanted not in targets):
-        raise InvalidTransition(state, event, job_id)
+        raise errors.InvalidTransition(state, event, job_id)
     return wanted or targets[0]
 
 
@@ -104,6 +104,9 @@ class Decision(Frozen):
     reason: str | None = None
 
 
+SUCCEEDED = Decision(event="succeed", state="succeeded")
+
+
 def decide(
     outcome: Outcome,
     *,
@@ -122,7 +125,7 @@ def decide(
     A success is a success even if a cancel came too late for it.
     """
     if outcome.success:
-        return Decision(event="succeed", state="succeeded")
+        return SUCCEEDED
     if cancel_requested:
         return Decision(event="stop", state="cancelled", counted=outcome.kind != "never_started", reason="cancelled")
     if outcome.kind in ("never_started", "interrupted"):

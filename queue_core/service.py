@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
+    from queue_core.combining import Combining
     from queue_core.handlers import Function, Handler, P, T
     from queue_core.home import Home
     from queue_core.jobs import Job
@@ -57,6 +58,7 @@ class Queue(Look):
         self.handlers: dict[str, Handler] = {}
         self.scope: str | None = None
         self._recovering = _thread.allocate_lock()
+        self._combining: Combining | None = None
         self.closed = False
 
     @classmethod
@@ -77,6 +79,10 @@ class Queue(Look):
         chosen = settings.load(home, environ, **flags)
         store = SqliteStore(home, patience=patience, group_commit=group_commit)
         queue = cls(store, home, chosen, environ)
+        if group_commit:
+            from queue_core.combining import Combining
+
+            queue._combining = Combining(queue._store_together, lambda: store.patience)
         if chosen.isolation != "none":
             queue.confine(queue.origin())
         return queue
@@ -116,7 +122,15 @@ class Queue(Look):
 
         if command is not None:
             fields["command" if isinstance(command, str) else "argv"] = command
-        return self.enqueue([new_job(fields)], self.origin())[0]
+        job = new_job(fields)
+        receipt = self._combining.enqueue(job) if self._combining is not None else None
+        return receipt or self.enqueue([job], self.origin())[0]
+
+    def _store_together(self, jobs: Sequence[NewJob]) -> list[Receipt]:
+        origin = self.origin()
+        if origin.caller == "agent":  # each is judged, and told of, by itself
+            raise Denied("an agent's jobs are not stored together")
+        return self.enqueue(jobs, origin)
 
     def submit_all(self, jobs: Iterable[Mapping[str, Any]]) -> list[Receipt]:
         """Queue many jobs, all or none; `after` may name the `ref` of an earlier one. See `submit`."""

@@ -89,7 +89,8 @@ if TYPE_CHECKING:
         ) -> tuple[list[JobState | None], list[Lease]]:
             """Settle what ended and claim what may start, in one transaction.
 
-            Claimed are commands, if wanted, and the jobs of these handlers.
+            Claimed are commands, if wanted, and the jobs of these handlers. `max_running` is how many may run on
+            this host where no worker has stored another limit (`register`).
             """
             ...
 

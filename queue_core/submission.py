@@ -50,17 +50,21 @@ KEYS = [
     "ref",
 ]
 _TEXTS = ("handler", "cwd", "stdin_path", "queue", "priority", "retry", "backoff", "unique", "name", "ref")
+_PLAIN = frozenset(("argv", *_TEXTS)) - {"handler"}
 _NUMBERS = ("delay", "timeout", "backoff_base", "backoff_cap")
 _IDS = ("after", "after_any", "after_failure")
 
 
 def new_job(fields: Mapping[str, Any]) -> NewJob:
     """The job that these fields ask for; InvalidJob names the key that makes no sense. None means not given."""
+    if _is_plain(fields):
+        made: dict[str, Any] = {**fields, "argv": tuple(fields["argv"])}
+        return NewJob(**made)
     given = {name: value for name, value in fields.items() if value is not None}
     unknown = [name for name in given if name not in KEYS]
     if unknown:
         raise InvalidJob(f"`{unknown[0]}` is no key of a job; the keys are {', '.join(KEYS)}")
-    made: dict[str, Any] = {"argv": _argv(given)}
+    made = {"argv": _argv(given)}
     for name, value in given.items():
         if name in _TEXTS:
             made[name] = _checked(name, value, str, "a text")
@@ -69,6 +73,20 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         elif name in _IDS:
             made[name] = _ids(name, value)
     return NewJob(**made, **_rest(given))
+
+
+def _is_plain(fields: Mapping[str, Any]) -> bool:
+    """Whether this is a command with nothing but texts, as most jobs are: nothing is to be made of those."""
+    if not fields.keys() <= _PLAIN or type(fields.get("argv")) is not list:
+        return False
+    for name, value in fields.items():
+        if type(value) is not str and name != "argv":
+            return False
+    return all(map(_is_text, fields["argv"]))
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
 
 
 def _rest(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,11 +134,25 @@ def arguments_of(value: Any) -> dict[str, Any]:
     if not is_object(value):
         raise InvalidJob(f"arguments is an object of names and JSON values, not {_shown(value)}")
     try:
-        return loads(dumps(value))  # as the function will get them, and no longer the caller's own
+        copy = loads(dumps(value))  # as the function will get them, and no longer the caller's own
+        _refuse_odd_names(value)
+        return copy
     except (TypeError, AttributeError) as error:
         raise InvalidJob(f"arguments holds what JSON cannot carry ({error}); pass texts, numbers, lists") from None
     except RecursionError:
         raise InvalidJob("arguments is nested too deeply, or contains itself") from None
+
+
+def _refuse_odd_names(value: Any) -> None:
+    """TypeError for an object with a name that is no text: JSON would make it one without a word."""
+    if isinstance(value, dict):
+        for name, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+            if not isinstance(name, str):
+                raise TypeError(f"the name {name!r} is no text")
+            _refuse_odd_names(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            _refuse_odd_names(item)
 
 
 def lock(word: str) -> tuple[str, int | None]:

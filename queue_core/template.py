@@ -6,7 +6,7 @@ arguments nor become an option.
 
 from __future__ import annotations
 
-from queue_core.errors import InvalidJob
+from queue_core import errors
 from queue_core.fastjson import dumps
 from queue_core.shapes import is_object
 
@@ -26,13 +26,13 @@ def fill(template: Sequence[str], payload: Mapping[str, Any]) -> tuple[str, ...]
 def fill_by(template: Sequence[str], text_of: Callable[[str], str]) -> tuple[str, ...]:
     """The same with a function that gives the text of a placeholder by its name, or raises InvalidJob."""
     if template and _is_filled(template[0]):
-        raise InvalidJob(f"a template begins with a program, not with a placeholder such as {template[0]}")
+        raise errors.InvalidJob(f"a template begins with a program, not with a placeholder such as {template[0]}")
     argv: list[str] = []
     for argument in template:
         filled = _fill_one(argument, text_of)
         becomes_option = filled.startswith("-") and not argument.startswith("-")
         if becomes_option and "--" not in argv:
-            raise InvalidJob(
+            raise errors.InvalidJob(
                 f"the value for {argument} starts with `-` and would be read as an option; "
                 "put `--` or some text before the placeholder in the template"
             )
@@ -74,7 +74,7 @@ def _look_up(payload: Mapping[str, Any], name: str) -> Any:
     value: Any = payload
     for part in name.split("."):
         if not is_object(value) or part not in value:
-            raise InvalidJob(f"the hook's input has no {name}, which the template names; check the hook's event")
+            raise errors.InvalidJob(f"the hook's input has no {name}, which the template names; check the hook's event")
         value = value[part]
     return value
 
@@ -85,4 +85,4 @@ def _text(value: Any) -> str:
     try:
         return dumps(value)
     except (TypeError, RecursionError) as error:
-        raise InvalidJob(f"the hook's input has a value that no argument can hold ({error})") from None
+        raise errors.InvalidJob(f"the hook's input has a value that no argument can hold ({error})") from None

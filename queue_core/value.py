@@ -19,6 +19,7 @@ else:
 
 
 _MISSING = object()
+_set = object.__setattr__
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -30,24 +31,30 @@ class Frozen:
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _blank: ClassVar[dict[str, Any]] = {}  # every field with its default, in order: copied faster than looked up
+    _needed: ClassVar[tuple[str, ...]] = ()  # the fields without one
     _secret: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
-        known = cls._fields
-        own = [name for name in cls.__annotations__ if name[0] != "_" and name not in known]
-        cls._fields = (*known, *own)
+        own, blank = cls.__dict__, dict(cls._blank)
+        for name in cls.__annotations__:
+            if name[0] != "_":
+                blank[name] = own.get(name, blank.get(name, _MISSING))
+        cls._fields = tuple(blank)
+        cls._blank = blank
+        cls._needed = tuple([name for name in blank if blank[name] is _MISSING])
 
     def __init__(self, **given: Any) -> None:
-        fields = self.__dict__
-        for name in self._fields:
-            value = given.pop(name, _MISSING)
-            if value is _MISSING:
-                value = getattr(type(self), name, _MISSING)
-                if value is _MISSING:
+        blank = self._blank
+        if len(given) < len(blank):
+            given = {**blank, **given}
+            for name in self._needed:
+                if given[name] is _MISSING:
                     raise TypeError(f"{type(self).__name__} needs {name}")
-            fields[name] = value
-        if given:
-            raise TypeError(f"{type(self).__name__} has no field {', '.join(given)}")
+        if given.keys() != blank.keys():
+            unknown = [name for name in given if name not in blank]
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}")
+        _set(self, "__dict__", given)  # made for this call: nobody else has it
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is a frozen value")
@@ -60,7 +67,8 @@ class Frozen:
 
     def __hash__(self) -> int:
         # Mappings cannot be hashed: they only take part in equality.
-        return hash(tuple([value for value in self.__dict__.values() if not isinstance(value, dict)]))
+        values = [self.__dict__[name] for name in self._fields]  # the fields lie in the order in which they were given
+        return hash(tuple([value for value in values if not isinstance(value, dict)]))
 
     def __repr__(self) -> str:
         shown: list[str] = []

@@ -235,7 +235,7 @@ def attempt(it: Attempt) -> View:
 
 def counts(queues: Sequence[QueueRow]) -> dict[str, int]:
     """Jobs by state, over all queues."""
-    return {state: sum(queue.counts[state] for queue in queues) for state in STATES}
+    return {state: sum([queue.counts[state] for queue in queues]) for state in STATES}  # faster than a generator
 
 
 def pending(by_state: Mapping[str, int]) -> int:

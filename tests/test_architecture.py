@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from queue_core.worker import boot
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("queue_core", "mcp_server")
 
 # Lowest first. A module belongs to the longest prefix that fits it, and may import its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "value", "shapes", "fastjson", "version", "health", "quotas", "secret_shapes", "visible"),
+    ("exceptions", "errors", "value", "shapes", "fastjson", "version", "health", "quotas", "secret_shapes", "visible"),
     (
         *("model", "jobs", "own_files", "toml_places", "backoff", "home", "backups"),
         *("programs", "known_programs", "commandline", "environment"),
@@ -43,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("admission", "outcomes", "intake", "ingest", "safekeeping", "checkup", "handlers"),
     ("recovery",),
     ("restoring",),
-    ("look", "service", "problems", "stopping", "schedules"),
+    ("look", "service", "combining", "problems", "stopping", "schedules"),
     ("api", "waiting", "background", "worker", ""),
     ("cli", "launch"),
 )
@@ -240,6 +242,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return loaded_by(code, home=tmp_path_factory.mktemp("bare"))
 
 
+# What a job that goes in well has no use for: their classes alone would take a tenth of the time.
+NOT_FOR_A_JOB = {
+    f"queue_core.{name}" for name in ("exceptions", "jobs", "sqlite.wording", "sqlite.store", "sqlite.reads")
+}
+NOT_WITHOUT_OPTIONS = {f"queue_core.cli.{name}" for name in ("options", "job_options", "rarer", "receipts")}
 PLAIN = {
     "add": (["add", "--", "true"], ""),
     "add with options": (["add", "--queue", "q", "--retries", "1", "--delay", "5", "--env", "A=1", "--", "true"], ""),
@@ -257,6 +264,9 @@ def test_the_hook_path_loads_nothing_heavy_and_nothing_slow(tmp_path: Path, bare
     tops = {name.partition(".")[0] for name in loaded - bare}
     assert tops & set(HEAVY) == set()
     assert tops & set(SLOW) == set()
+    assert loaded & NOT_FOR_A_JOB == set()
+    if "options" not in verb:
+        assert loaded & NOT_WITHOUT_OPTIONS == set()
 
 
 @pytest.mark.parametrize("verb", ["digest", "hook"])
@@ -283,3 +293,34 @@ def test_the_keeper_is_lean(tmp_path: Path, bare: set[str]) -> None:
     code = "import sys, os; import queue_core.keeper.main; os.write(2, '\\n'.join(sys.modules).encode())"
     loaded = loaded_by(code, home=tmp_path)
     assert {name.partition(".")[0] for name in loaded - bare} & {*HEAVY, "sqlite3", "_sqlite3", "subprocess"} == set()
+
+
+OF_SERVERS = {"mcp", "pydantic", "pydantic_core", "uvicorn", "starlette", "httpx", "rich", "aiosqlite", "jsonschema"}
+TLS = {"ssl", "_ssl", "_hashlib"}
+
+
+def test_a_worker_that_has_run_a_command_has_loaded_nothing_of_servers_and_no_tls(
+    tmp_path: Path, bare: set[str]
+) -> None:
+    """Its memory is paid for as long as there is work: OpenSSL alone would be 4.4 MB of 32."""
+    home = tmp_path / "home"
+    loaded_by(DUMP, "add", "--", "true", home=home)
+    loaded = loaded_by(DUMP, "work", "--until-empty", "--json", home=home)
+    assert "queue_core.sqlite.settle" in loaded, "this worker has ended no job"
+    needless = {*OF_SERVERS, *TLS, "decimal", "pathlib", "uuid", "tempfile", "random", "ctypes", "email", "http"}
+    assert {name.partition(".")[0] for name in loaded - bare} & needless == set()
+
+
+def test_neither_has_one_that_a_server_boots(tmp_path: Path, bare: set[str]) -> None:
+    code = boot._CODE.removesuffix("main()") + "import os; os.write(2, '\\n'.join(sys.modules).encode())"  # pyright: ignore[reportPrivateUsage]
+    loaded = loaded_by(code, str(ROOT), home=tmp_path)
+    assert "queue_core.worker.loop" in loaded
+    assert {name.partition(".")[0] for name in loaded - bare} & {*OF_SERVERS, *TLS} == set()
+
+
+def test_who_wants_tls_beside_a_worker_of_commands_has_it() -> None:
+    code = (
+        "from queue_core.worker.no_tls import leave_tls_out; leave_tls_out(); import anyio, ssl;"
+        "ssl.create_default_context(); assert anyio.run(anyio.sleep, 0) is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

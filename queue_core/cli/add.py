@@ -6,14 +6,13 @@ import os
 import sys
 import time
 
+from queue_core import errors
 from queue_core import settings as settings_module
 from queue_core.admission import prepare
 from queue_core.callers import caller_of, origin_of, under_hook
-from queue_core.cli.options import JSON, Given, Option, Verb, job_id
-from queue_core.errors import Denied, StoreError, UsageError
 from queue_core.home import locate
 from queue_core.intake import admit
-from queue_core.model import BACKOFFS, PRIORITIES, NewJob
+from queue_core.model import NewJob
 from queue_core.sqlite.inlet import SqliteInlet
 
 TYPE_CHECKING = False
@@ -21,70 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from queue_core.cli.given import Given
     from queue_core.home import Home
     from queue_core.model import Caller, Origin, Receipt
     from queue_core.settings import Settings
 
 HOOK_PATIENCE = 0.4  # seconds; a hook has one in all
 PATIENCE = 10.0
-
-_INSTEAD = (
-    Option(name="handler", metavar="NAME", help="instead of a command: a function that a program has declared"),
-    Option(name="arguments", metavar="JSON", help="what the handler is called with: an object"),
-)
-_FILE = Option(name="file", metavar="FILE|-", help="the jobs of a file: one JSON object, or JSON lines; all or none")
-_COMMON = (
-    Option(name="queue", metavar="Q", help="the queue (default: default)"),
-    Option(name="priority", metavar="P", choices=PRIORITIES, help="critical, high, normal (default) or low"),
-    Option(name="sequential", help="run alone: nothing of its queue beside it, order kept"),
-    Option(name="after", metavar="ID", many=True, help="only after this job has succeeded"),
-    Option(name="after-any", metavar="ID", many=True, help="only after this job has ended, however"),
-    Option(name="after-failure", metavar="ID", many=True, help="only after this job has failed for good"),
-    Option(name="delay", metavar="SPAN", kind="span", least=0, help="not before so long from now: 90 (s), 15m, 7d"),
-    Option(name="at", metavar="TIME", help="not before this time, such as 2026-11-22T18:00"),
-    Option(name="timeout", metavar="SPAN", kind="span", least=0.001, help="end it after so long: 90 (s), 15m, 2h"),
-    Option(name="retry", metavar="PRESET", help="how it is retried: default, fast, slow, none, or one of your own"),
-    Option(name="retries", metavar="N", kind="int", least=0, help="run a failed command again so often (default 3)"),
-    Option(
-        name="backoff",
-        metavar="KIND",
-        choices=BACKOFFS,
-        help="how the waits grow: exponential (default), linear, fibonacci or immediate",
-    ),
-    Option(name="backoff-base", metavar="SPAN", kind="span", least=0, help="the first wait (default 10 s)"),
-    Option(name="backoff-cap", metavar="SPAN", kind="span", least=0, help="the longest wait (default 1h)"),
-    Option(name="unique", metavar="KEY", help="while a job with this key is live, return that one instead"),
-    Option(name="lock", metavar="NAME[=CAPACITY]", many=True, help="a lock it needs while it runs"),
-    Option(name="cwd", metavar="DIR", help="the folder it runs in (default: this one)"),
-    Option(name="env", metavar="K=V", many=True, help="set a variable for it"),
-    Option(name="pass-env", metavar="NAME", many=True, help="pass a variable of this environment on to it"),
-    Option(name="stdin", metavar="FILE|-", help="what it reads (default: nothing)"),
-    Option(name="name", metavar="TEXT", help="what people call it"),
-    Option(name="meta", metavar="K=V", many=True, help="a note of your own, to filter by"),
-    Option(
-        name="on-dead", metavar="JSON-ARGV", many=True, help="take over when it failed for good, in turn; [] for none"
-    ),
-    Option(name="escalate-after", metavar="N", kind="int", least=1, help="take over after N failures already"),
-    Option(name="silent", help="print nothing"),
-    JSON,
-)
-JOB_OPTIONS = (*_INSTEAD, *_COMMON)
-VERBS = {
-    "add": Verb(
-        name="add",
-        summary="Queue a command. Prints the job's id; when it has, the job survives kill -9 and power loss.",
-        options=(*_INSTEAD, _FILE, *_COMMON),
-        usage=(
-            "[options] -- PROGRAM [ARG...]",
-            "--handler NAME [--arguments JSON] [options]",
-            "--file FILE|- [--silent] [--json]",
-        ),
-        command=True,
-        example="runq add --priority high --retries 1 -- make test\n"
-        "runq add --after 7 --cwd ~/site -- ./deploy.sh\n"
-        "runq add --file jobs.jsonl",
-    ),
-}
 
 
 def run_add(given: Given) -> int:
@@ -117,12 +59,12 @@ def submit(
     now = time.time()
     try:
         admissions = prepare(jobs, origin, settings=chosen, home=home, environ=environ, folder=folder, now=now)
-    except Denied as refused:
+    except errors.Denied as refused:
         _note_refusal(home, patience, origin, str(refused), now)
         raise
     try:
         return admit(SqliteInlet(home, patience), home, chosen, admissions, now)
-    except StoreError:
+    except errors.StoreError:
         if not hook:
             raise
         from queue_core import spool
@@ -155,7 +97,7 @@ def caller_here(environ: Mapping[str, str], home: Home, *, hook_verb: bool) -> C
 
         try:
             return SqliteStore(home, patience=HOOK_PATIENCE).caller_of(job_id)
-        except StoreError:
+        except errors.StoreError:
             return None
 
     return caller_of(environ, hook_verb=hook_verb, caller_of_job=of_job)
@@ -191,6 +133,8 @@ def job_of(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
     }
     for key in ("after", "after_any", "after_failure"):
         if key in values:
+            from queue_core.cli.options import job_id
+
             made[key] = tuple(job_id(text) for text in values[key])
     for key in ("env", "meta"):
         if key in values:
@@ -205,14 +149,14 @@ def job_of(given: Given, argv: tuple[str, ...], stdin: bytes | None) -> NewJob:
 def _pair(option: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UsageError(f"--{option} takes NAME=VALUE, not {text!r}")
+        raise errors.UsageError(f"--{option} takes NAME=VALUE, not {text!r}")
     return name, value
 
 
 def _jobs_of_file(given: Given) -> list[NewJob]:
     """The jobs of a JSON-lines file; the error names the line, and nothing of the file is stored."""
     if given.command is not None:
-        raise UsageError("give either --file or a command behind `--`, not both")
+        raise errors.UsageError("give either --file or a command behind `--`, not both")
     from queue_core.job_files import read_jobs
 
     return read_jobs(given.get("file"))

@@ -1,4 +1,4 @@
-"""Writing the bundles that `queue_core.launch` loads: the code of what a verb always imports, in one file."""
+"""Writing the bundles that `queue_core.launch` loads: the code of what a verb imports, in one file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
     from queue_core.launch import Entry
 
+# What verbs import only if something is asked of them, and the extension modules that they use.
+SELDOM = ("queue_core.exceptions", "queue_core.cli.options", "queue_core.cli.job_options")
+EXTENSIONS = ("_sqlite3", "fcntl", "_json", "select")
+
 
 def write(path: str, verb: str, magic: bytes) -> None:
     """Import what the verb always needs, and leave its code in a bundle for the next run."""
-    _save(path, magic, _in_order(verb))
+    always = _in_order(verb)
+    seldom = [__import__(name, fromlist=["_"]) for name in SELDOM if name not in {module.__name__ for module in always}]
+    _save(path, magic, always, seldom)
 
 
 def _in_order(verb: str) -> list[ModuleType]:
@@ -36,18 +42,20 @@ def _in_order(verb: str) -> list[ModuleType]:
 
     builtins.__import__ = watching
     try:
-        for name in ("dispatch", "options", verb):
+        for name in ("dispatch", "given", verb):
             __import__(f"queue_core.cli.{name}")
     finally:
         builtins.__import__ = original
     return list(finished.values())
 
 
-def _save(path: str, magic: bytes, modules: Iterable[ModuleType]) -> None:
+def _save(path: str, magic: bytes, always: Iterable[ModuleType], seldom: Iterable[ModuleType]) -> None:
     """Write a bundle, whole or not at all; a folder that is not ours to write to stays as it is."""
     part = f"{path}.{os.getpid()}"
     try:
-        content = dumps((magic, [_entry(module) for module in modules]))
+        packed = [(*entry[:5], dumps(entry[5])) for entry in map(_entry, seldom)]
+        extensions = [_extension(module) for module in map(__import__, EXTENSIONS) if _file(module)]
+        content = dumps((magic, [_entry(module) for module in always], packed + extensions))
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -64,3 +72,15 @@ def _entry(module: ModuleType) -> Entry:
     source: bytes = spec.loader.get_data(file)
     code: CodeType = compile(source, file, "exec", dont_inherit=True, optimize=2)
     return module.__name__, file, hasattr(module, "__path__"), found.st_mtime_ns, found.st_size, code
+
+
+def _file(module: ModuleType) -> str:
+    """Where an extension module lies; empty for one that is built into the interpreter."""
+    return getattr(module, "__file__", None) or ""
+
+
+def _extension(module: ModuleType) -> Entry:
+    """Where an extension module lies."""
+    file = _file(module)
+    found = os.stat(file)
+    return module.__name__, file, False, found.st_mtime_ns, found.st_size, None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from queue_core.errors import QueueError, UsageError
+from queue_core import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-# verb -> (module, what it does); a module's `VERBS[verb]` has the options, and `run_<verb>` does it.
+    from queue_core.cli.options import Verb
+
+# verb -> (module, what it does); a module's `run_<verb>` does it, and its `VERBS[verb]` has the options.
 VERBS: dict[str, tuple[str, str]] = {
     "add": ("add", "queue a command"),
     "hook": ("hook", "queue a command from a client's hook (its JSON on stdin fills the template)"),
@@ -43,6 +45,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "see the whole thing work, in a folder of its own"),
 }
 
+JOB_VERBS = ("add", "hook")  # whose options stand in a module of their own
+
 
 def run(arguments: list[str]) -> int:
     """Run one verb. In a client's hook nothing exits with 2, which would block the client's turn."""
@@ -63,10 +67,10 @@ def _is_hook(arguments: list[str]) -> bool:
 def _guarded(arguments: list[str]) -> int:
     """Run one verb; every error is a sentence on stderr."""
     try:
-        code = _answered(arguments)
+        code = _dispatch(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is no error
         return code
-    except QueueError as error:
+    except errors.QueueError as error:
         sys.stderr.write(f"runq: {error}\n")
         return error.exit_code
     except BrokenPipeError:
@@ -82,15 +86,6 @@ def _guarded(arguments: list[str]) -> int:
         return 130
 
 
-def _answered(arguments: list[str]) -> int:
-    from queue_core.cli.options import HelpWanted
-
-    try:
-        return _dispatch(arguments)
-    except HelpWanted as help_wanted:
-        return _write(_help().help_text(help_wanted.verb, help_wanted.action))
-
-
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         return _write(_help().overview(VERBS))
@@ -100,12 +95,24 @@ def _dispatch(arguments: list[str]) -> int:
 
         return _write(f"runq {VERSION}")
     if verb not in VERBS:
-        raise UsageError(_help().unknown_verb(verb, VERBS))
-    from queue_core.cli.options import parse
+        raise errors.UsageError(_help().unknown_verb(verb, VERBS))
+    run_verb = getattr(_load(VERBS[verb][0]), f"run_{verb.replace('-', '_')}")
+    if verb in JOB_VERBS and arguments[1:2] == ["--"]:  # a hook's, mostly: no option to look up
+        from queue_core.cli.given import Given
 
-    module = _load(VERBS[verb][0])
-    name = verb.replace("-", "_")
-    return getattr(module, f"run_{name}")(parse(module.VERBS[verb], arguments[1:]))
+        return run_verb(Given(values={}, operands=(), command=tuple(arguments[2:])))
+    from queue_core.cli.options import HelpWanted, parse
+
+    try:
+        given = parse(described(verb), arguments[1:])
+    except HelpWanted as help_wanted:
+        return _write(_help().help_text(help_wanted.verb, help_wanted.action))
+    return run_verb(given)
+
+
+def described(verb: str) -> Verb:
+    """What a verb takes."""
+    return _load("job_options" if verb in JOB_VERBS else VERBS[verb][0]).VERBS[verb]
 
 
 def _help() -> ModuleType:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from queue_core import settings
+from queue_core import errors, settings
 from queue_core.callers import origin_of
 from queue_core.cli import payload
-from queue_core.cli.add import JOB_OPTIONS, caller_here, done, job_of, submit
-from queue_core.cli.options import Given, Verb
-from queue_core.errors import InvalidJob, UsageError
+from queue_core.cli.add import caller_here, done, job_of, submit
 from queue_core.home import locate
 from queue_core.template import fill
 
@@ -19,22 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from queue_core.cli.given import Given
     from queue_core.home import Home
     from queue_core.model import NewJob, Origin, Receipt
-
-VERBS = {
-    "hook": Verb(
-        name="hook",
-        summary="Queue a command from a client's hook: its JSON on stdin fills {placeholders}. Silent, done in time. "
-        "Without a template it queues what each [[capture]] in config.toml says for the event, if any does.",
-        options=JOB_OPTIONS,
-        command=True,
-        usage=("[options] -- TEMPLATE...", "[--silent] [--json]"),
-        more="{session_id}, {tool_input.file_path}: what the hook's JSON says there, always as one argument. "
-        "--stdin - hands the JSON itself to the command.",
-        example="runq hook --queue capture -- my-notes capture --session {session_id}\nrunq hook",
-    ),
-}
 
 
 def run_hook(given: Given) -> int:
@@ -50,7 +35,7 @@ def run_hook(given: Given) -> int:
             return _capture(given, raw, said, origin, home)
         job = _hook_job(given, raw, said)
         receipts = submit([job], origin, environ, home, _folder(said), hook=True)
-    except (UsageError, InvalidJob) as error:
+    except (errors.UsageError, errors.InvalidJob) as error:
         sys.stderr.write(f"runq: {error}\n")
         return 1
     return done(given, receipts, [job], silent=not given.get("json"))
@@ -70,7 +55,7 @@ def _capture(given: Given, raw: bytes, said: Mapping[str, Any], origin: Origin, 
     receipts: list[Receipt] = []
     try:
         receipts = store(jobs) if jobs else []
-    except InvalidJob:  # of one of them, which keeps no other from the queue
+    except errors.InvalidJob:  # of one of them, which keeps no other from the queue
         if len(jobs) == 1:
             raise
         complaints += _each(store, jobs)
@@ -86,7 +71,7 @@ def _each(store: Callable[[Sequence[NewJob]], object], jobs: Sequence[NewJob]) -
     for job in jobs:
         try:
             store([job])
-        except InvalidJob as error:
+        except errors.InvalidJob as error:
             wrong.append(str(error))
     return wrong
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from queue_core.errors import UsageError
+from queue_core import errors
+from queue_core.cli.given import Given
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False
@@ -46,18 +47,6 @@ class Verb(Frozen):
     hint: str = ""  # what an unknown option probably means here
 
 
-class Given(Frozen):
-    """What was typed: option values by key, operands, and what stood behind `--`."""
-
-    values: dict[str, Any]
-    operands: tuple[str, ...]
-    command: tuple[str, ...] | None
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """An option's value, or the default."""
-        return self.values.get(key, default)
-
-
 HELP = Option(name="help", help="show this")
 JSON = Option(name="json", help="one JSON document on stdout")
 
@@ -95,21 +84,21 @@ def parse(verb: Verb, arguments: Sequence[str]) -> Given:
             raise _unknown(verb, name)
         if option.metavar is None:
             if equals:
-                raise UsageError(f"{name} takes no value")
+                raise errors.UsageError(f"{name} takes no value")
             values[option.key] = True
             continue
         if not equals:
             if at == len(arguments):
-                raise UsageError(f"{name} needs a value: {name} {option.metavar}")
+                raise errors.UsageError(f"{name} needs a value: {name} {option.metavar}")
             value = arguments[at]
             at += 1
         _store(values, option, value)
     return _given(verb, values, operands, None)
 
 
-def _unknown(verb: Verb, option: str) -> UsageError:
+def _unknown(verb: Verb, option: str) -> errors.UsageError:
     hint = verb.hint or f"see `runq {verb.name} --help`"
-    return UsageError(f"runq {verb.name} knows no option {option}; {hint}")
+    return errors.UsageError(f"runq {verb.name} knows no option {option}; {hint}")
 
 
 def _given(verb: Verb, values: dict[str, Any], operands: list[str], command: Sequence[str] | None) -> Given:
@@ -118,9 +107,9 @@ def _given(verb: Verb, values: dict[str, Any], operands: list[str], command: Seq
         command = None
     if operands and not verb.operands:
         if not verb.command:
-            raise UsageError(f"runq {verb.name} takes no arguments such as `{operands[0]}`")
+            raise errors.UsageError(f"runq {verb.name} takes no arguments such as `{operands[0]}`")
         hint = f"put the command behind `--`: runq {verb.name} -- {' '.join(operands)}"
-        raise UsageError(f"runq {verb.name} does not know what to do with `{operands[0]}`; {hint}")
+        raise errors.UsageError(f"runq {verb.name} does not know what to do with `{operands[0]}`; {hint}")
     return Given(values=values, operands=tuple(operands), command=tuple(command) if command is not None else None)
 
 
@@ -134,12 +123,12 @@ def _store(values: dict[str, Any], option: Option, text: str) -> None:
 
 def _converted(option: Option, text: str) -> Any:
     if option.choices and text not in option.choices:
-        raise UsageError(f"--{option.name} is one of {', '.join(option.choices)}, not {text!r}")
+        raise errors.UsageError(f"--{option.name} is one of {', '.join(option.choices)}, not {text!r}")
     if option.kind == "text":
         return text
     value = _number(option, text)
     if option.least is not None and not value >= option.least:
-        raise UsageError(f"--{option.name} must be at least {option.least:g}, not {text}")
+        raise errors.UsageError(f"--{option.name} must be at least {option.least:g}, not {text}")
     return value
 
 
@@ -148,14 +137,14 @@ def _number(option: Option, text: str) -> float:
         return int(text) if option.kind == "int" else float(text)
     except ValueError:
         if option.kind == "int":
-            raise UsageError(f"--{option.name} is a whole number, not {text!r}") from None
+            raise errors.UsageError(f"--{option.name} is a whole number, not {text!r}") from None
     from queue_core.recurrence import seconds_of  # for who writes 15m
 
     try:
         return seconds_of(text) / (86400 if option.kind == "days" else 1)
-    except UsageError:
+    except errors.UsageError:
         what = "days" if option.kind == "days" else "seconds"
-        raise UsageError(
+        raise errors.UsageError(
             f"--{option.name} is a number of {what}, or a span such as 90s, 15m, 2h or 7d, not {text!r}"
         ) from None
 
@@ -163,5 +152,5 @@ def _number(option: Option, text: str) -> float:
 def job_id(text: str) -> int:
     """An id as typed; UsageError if it is no positive whole number."""
     if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
-        raise UsageError(f"a job's id is a positive whole number, not {text!r}; `runq list` shows the ids")
+        raise errors.UsageError(f"a job's id is a positive whole number, not {text!r}; `runq list` shows the ids")
     return int(text)

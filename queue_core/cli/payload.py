@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from queue_core.errors import InvalidJob
+from queue_core import errors
 from queue_core.fastjson import loads
 from queue_core.shapes import is_object
 
@@ -26,10 +26,10 @@ def read() -> tuple[bytes, dict[str, Any]]:
         payload: Any = loads(raw.decode("utf-8", "replace")) if raw.strip() else {}
     except ValueError as error:
         if not ended:
-            raise InvalidJob(f"the hook's input did not end within {PATIENCE} s; nothing was queued") from None
-        raise InvalidJob(f"the hook's input is not valid JSON ({error}); nothing was queued") from None
+            raise errors.InvalidJob(f"the hook's input did not end within {PATIENCE} s; nothing was queued") from None
+        raise errors.InvalidJob(f"the hook's input is not valid JSON ({error}); nothing was queued") from None
     if not is_object(payload):
-        raise InvalidJob("the hook's input is JSON, but no object; nothing was queued")
+        raise errors.InvalidJob("the hook's input is JSON, but no object; nothing was queued")
     return raw, payload
 
 
@@ -52,5 +52,5 @@ def _read_within(seconds: float) -> tuple[bytes, bool]:
         chunks.append(chunk)
         size += len(chunk)
         if size > MOST:
-            raise InvalidJob(f"the hook's input has more than {MOST} bytes; nothing was queued")
+            raise errors.InvalidJob(f"the hook's input has more than {MOST} bytes; nothing was queued")
     return b"".join(chunks), False

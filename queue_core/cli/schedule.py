@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from queue_core import views
-from queue_core.cli.add import JOB_OPTIONS, job_of
+from queue_core.cli.add import job_of
 from queue_core.cli.context import action_of, on_terminal, opened, origin, report, write_json, write_lines
+from queue_core.cli.job_options import JOB_OPTIONS
 from queue_core.cli.options import JSON, Given, Option, Verb
 from queue_core.cli.text import columns, command_of, printable
 from queue_core.errors import UsageError

@@ -72,6 +72,10 @@ def run_process_queue(given: Given) -> int:
 
 
 def _work(given: Given, *, until_empty: bool) -> int:
+    if not given.get("app"):  # whose handlers may speak to anybody
+        from queue_core.worker.no_tls import leave_tls_out
+
+        leave_tls_out()
     import anyio
 
     from queue_core.logs import log_to_home

@@ -35,6 +35,7 @@ class Place:
         self.boot_id = processes.boot_id()
         self.pid_namespace = processes.pid_namespace()
         self.started = Started(home)
+        self.births = processes.Births()
 
     def start_of(self, request: Request) -> Start:
         """The start of a claim's record."""
@@ -62,6 +63,7 @@ class Command:
         self._files = ClaimFiles(request.dir, self._start)
         self._output = Output(self._files.output, request.cap)
         self._ticks: int | None = None
+        self._born: int | None = None  # the tick in which it was spawned, as the clock has it
         self._deadline = NEVER
         self._ending: Ending | None = None
         self._exit: tuple[int, struct_rusage] | None = None
@@ -69,13 +71,15 @@ class Command:
     def spawn(self, home: int) -> None:
         """Note it and start it, and its time-out. SpawnFailed or OSError as `launch` says; then it does not run."""
         self._place.started.note(self._start)
+        before = self._place.births.now()
         self.pid = launch(self._request, self._files, home)
+        self._born = before if before == self._place.births.now() else None  # nothing may fail from here on: it runs
         if self._request.timeout is not None:
             self._deadline = time.monotonic() + self._request.timeout
 
     def note_process(self) -> None:
-        """Write pid and start ticks into the record, and note them. OSError if the disk fails."""
-        self._ticks = processes.start_ticks(self.pid)
+        """Write pid and start ticks into the record, and note them. OSError if the disk or the look at /proc fails."""
+        self._ticks = self._place.births.ticks(self.pid, self._born)
         try:
             self._place.started.note(replace(self._start, pid=self.pid, ticks=self._ticks))
         finally:
@@ -117,8 +121,8 @@ class Command:
             return self._exit is not None
         return self._ending.step(now, reaped=self._exit is not None)
 
-    def finish(self) -> End:
-        """Close up the output and write the end of a command that is over.
+    def finish(self) -> str:
+        """Close up the output and write the end of a command that is over; returns it as `records.text_of`.
 
         If the disk refuses the end, it is told to the worker all the same.
         """
@@ -140,19 +144,19 @@ class Command:
             )
         )
 
-    def fail(self, why: SpawnFailed) -> End:
-        """Write the end of a command that can't be started as it stands."""
+    def fail(self, why: SpawnFailed) -> str:
+        """The same: write the end of a command that can't be started as it stands."""
         return self._write(End(error=str(why), ended_at=time.time()))
 
-    def _write(self, end: End) -> End:
-        end = records.fitting(end)
+    def _write(self, end: End) -> str:
+        text = records.text_of(end)
         try:
-            self._files.write_end(end)
+            self._files.write_end(text)
             self._place.started.ended(self.claim)
         except OSError as error:
             log(f"The end of claim {self.claim} could not be recorded: {error}")
         self._files.close()
-        return end
+        return text
 
     def forget(self) -> None:
         """Undo a claim whose command was not spawned through no fault of its own."""

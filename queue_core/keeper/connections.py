@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from queue_core.keeper.protocol import Message
 
 MOST_UNSENT = 4 * 1024 * 1024
+_MUCH = 64 * 1024  # bytes to be sent that don't wait for the end of the keeper's turn
+_PIECE = 64 * 1024  # bytes to receive at a time; for more than 128 KiB malloc would go to the system each time
 
 
 class Connection:
@@ -21,6 +23,7 @@ class Connection:
         socket.setblocking(False)
         self.fd = socket.fileno()
         self.open = True
+        self.polled = 0  # what the loop waits for here
         self._socket = socket
         self._lines = protocol.Lines()
         self._unsent = bytearray()
@@ -33,7 +36,7 @@ class Connection:
     def receive(self) -> list[Message]:
         """What has arrived. What a dead worker sent before its end is still handed out first."""
         try:
-            data = self._socket.recv(262144)
+            data = self._socket.recv(_PIECE)
         except (BlockingIOError, InterruptedError):
             return []
         except OSError:
@@ -48,13 +51,18 @@ class Connection:
             return []
 
     def send(self, message: Message) -> None:
-        """Send now what fits and the rest later; who leaves too much unread is given up."""
+        """Have it sent by the next `flush`."""
+        self.send_line(protocol.encode(message))
+
+    def send_line(self, line: bytes) -> None:
+        """The same for an encoded message. Several go out together, unless they are many."""
         if self.open:
-            self._unsent += protocol.encode(message)
-            self.flush()
+            self._unsent += line
+            if len(self._unsent) > _MUCH:
+                self.flush()
 
     def flush(self) -> None:
-        """Send what the other side has room for."""
+        """Send now what fits and the rest later; who leaves too much unread is given up."""
         try:
             sent = self._socket.send(self._unsent)
         except (BlockingIOError, InterruptedError):

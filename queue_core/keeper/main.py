@@ -9,6 +9,7 @@ message; it does without them if it must).
 
 from __future__ import annotations
 
+import gc
 import os
 import resource  # noqa: F401 # pyright: ignore[reportUnusedImport] - see `_child_signals`
 import select
@@ -19,7 +20,7 @@ from queue_core.keeper import connections, locks, protocol, records, spawn
 from queue_core.keeper.command import NEVER, Command, Place, log
 from queue_core.keeper.connections import Connection
 from queue_core.keeper.protocol import CONNECTION_FD
-from queue_core.keeper.records import End, InTheWay, in_the_way
+from queue_core.keeper.records import End, InTheWay, in_the_way, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Keeper:
         self.running: dict[Claim, Command] = {}
         self._place = place
         self._by_pid: dict[int, Command] = {}
-        self._ended: dict[Claim, Message] = {}  # the latest only; the records have them all
+        self._exited: list[Command] = []  # since the last `advance`
+        self._due = NEVER  # not after the first of the running ones is
+        self._ended: dict[Claim, bytes] = {}  # the messages; the latest only, the records have them all
         self._promised: set[Claim] = set()  # told to be unknown, so never to be started
         self._look_at, self._look_every = NEVER, LOOK_OFTEN
         self._verbs: dict[Any, Callable[[Connection, Message], None]] = {
@@ -89,7 +92,7 @@ class Keeper:
         try:
             started = Command(request, self._place)
         except InTheWay as error:  # the job's own trouble, which no other job has to wait for
-            return self._tell(claim, {sender}, End(error=in_the_way(error), ended_at=time.time()))
+            return self._tell(claim, {sender}, text_of(End(error=in_the_way(error), ended_at=time.time())))
         started.listeners.add(sender)
         try:
             started.spawn(self._place.home)
@@ -99,6 +102,7 @@ class Keeper:
             started.forget()
             raise
         self.running[claim] = self._by_pid[started.pid] = started
+        self._due = min(self._due, started.due())
         if started.capped:
             self._look_every = LOOK_OFTEN
             self._look_at = min(self._look_at, time.monotonic() + LOOK_OFTEN)
@@ -119,8 +123,11 @@ class Keeper:
         if running := self.running.get(claim):
             sender.send(protocol.about("ending", claim))
             running.stop(reason, time.monotonic())
+            self._due = min(self._due, running.due())
+        elif claim in self._ended:
+            sender.send_line(self._ended[claim])
         else:
-            sender.send(self._ended.get(claim) or protocol.about("unknown", claim))
+            sender.send(protocol.about("unknown", claim))
 
     def _watch(self, sender: Connection, message: Message) -> None:
         claims = [(int(job), int(claim)) for job, claim in message["claims"]]
@@ -132,7 +139,7 @@ class Keeper:
             self.running[claim].listeners.add(sender)
         for claim in claims:
             if claim in self._ended:
-                sender.send(self._ended[claim])
+                sender.send_line(self._ended[claim])
 
     def reap(self) -> None:
         """Take note of all children that have exited."""
@@ -145,19 +152,26 @@ class Keeper:
                 return
             if exited := self._by_pid.pop(pid, None):
                 exited.exited(status, usage)
+                self._exited.append(exited)
 
     def advance(self) -> None:
         """Do what is due: time-outs, terminations, ends, outputs above their caps."""
         now = time.monotonic()
-        for running in [one for one in self.running.values() if one.over(now)]:
-            del self.running[running.claim]
-            self._tell(running.claim, running.listeners, running.finish())
+        looked_at, self._exited = self._exited, []
+        if now >= self._due:
+            looked_at, self._due = list(self.running.values()), NEVER
+        for running in looked_at:
+            if running.over(now):
+                del self.running[running.claim]
+                self._tell(running.claim, running.listeners, running.finish())
+            else:
+                self._due = min(self._due, running.due())
         if now >= self._look_at:
             self._look_at_outputs(now)
 
     def due(self) -> float:
         """When `advance` has something to do next, in monotonic seconds."""
-        return min([self._look_at, *[running.due() for running in self.running.values()]])
+        return min(self._look_at, self._due)
 
     def _look_at_outputs(self, now: float) -> None:
         """Often while something grows, more and more seldom while nothing does, never if nothing runs."""
@@ -166,13 +180,13 @@ class Keeper:
         self._look_every = LOOK_OFTEN if any(grown) else min(LOOK_SELDOM, self._look_every * 1.5)
         self._look_at = now + self._look_every if capped else NEVER
 
-    def _tell(self, claim: Claim, listeners: Collection[Connection], end: End) -> None:
-        message = protocol.about("ended", claim, end=end.__dict__)
+    def _tell(self, claim: Claim, listeners: Collection[Connection], end: str) -> None:
+        message = protocol.ended(claim, end)
         self._ended[claim] = message
         if len(self._ended) > ENDS_REMEMBERED:
             del self._ended[next(iter(self._ended))]
         for listener in listeners:
-            listener.send(message)
+            listener.send_line(message)
 
 
 class Loop:
@@ -199,7 +213,8 @@ class Loop:
     def add(self, connection: Connection) -> None:
         """Serve one more connection, which is greeted by a `hello`."""
         self._connections[connection.fd] = connection
-        self._poll.register(connection.fd, select.POLLIN)
+        connection.polled = select.POLLIN
+        self._poll.register(connection.fd, connection.polled)
 
     def _patience(self) -> float:
         """Milliseconds; at most a minute, as poll can't count further than 24 days."""
@@ -211,8 +226,6 @@ class Loop:
         elif fd == self._listener.fileno():
             self._accept()
         elif connection := self._connections.get(fd):
-            if connection.waits_to_send:
-                connection.flush()
             for message in connection.receive():
                 self._keeper.handle(connection, message)
 
@@ -226,12 +239,15 @@ class Loop:
             time.sleep(0.05)  # out of descriptors: it stays in the queue, and must not become a busy loop
 
     def _attend(self) -> None:
-        """Wait for what each connection is ready for, and close those that are over."""
+        """Send what is to be said, wait for what each connection is ready for, and close those that are over."""
         for fd, connection in list(self._connections.items()):
-            if connection.open:
-                wanted = select.POLLIN | (select.POLLOUT if connection.waits_to_send else 0)
+            if connection.waits_to_send:
+                connection.flush()
+            wanted = select.POLLIN | (select.POLLOUT if connection.waits_to_send else 0)
+            if connection.open and wanted != connection.polled:
+                connection.polled = wanted
                 self._poll.register(fd, wanted)  # a second time means a change
-            else:
+            elif not connection.open:
                 self._poll.unregister(fd)
                 del self._connections[fd]
                 self._keeper.leave(connection)
@@ -297,5 +313,7 @@ def main(keeper_dir: str) -> None:
     first = connections.adopt(CONNECTION_FD)
     loop.add(first)
     first.send(protocol.hello(os.getpid(), 0))
+    first.flush()
+    gc.freeze()  # what is there by now stays
     loop.run()
     os.unlink(protocol.SOCKET, dir_fd=place.home)

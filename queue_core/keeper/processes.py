@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +54,40 @@ def start_ticks(pid: int) -> int | None:
     """When a living process started, in clock ticks since boot; None if it is gone or a zombie."""
     fields = _stat(pid)
     return int(fields[_START_TICKS]) if fields else None
+
+
+class Births:
+    """The start ticks of children, by the clock where that is as sure: /proc takes as long as much of a spawn.
+
+    A child that was spawned between two looks at the clock within one tick started in that tick. Only if the first
+    ones were in /proc what the clock says of them: another system may count otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._clock = getattr(time, "CLOCK_BOOTTIME", None) if HAVE_PROC else None
+        self._tick, rest = divmod(10**9, os.sysconf("SC_CLK_TCK"))  # nanoseconds
+        if rest:
+            self._clock = None
+        self._to_compare = 3
+
+    def now(self) -> int | None:
+        """The tick that it is; None if there is no clock to trust."""
+        return None if self._clock is None else time.clock_gettime_ns(self._clock) // self._tick
+
+    def ticks(self, pid: int, born: int | None) -> int | None:
+        """The start ticks of a child; `born` is what `now` was both before and after its spawn, None if it differed.
+
+        None if it has ended unseen. OSError if the system has no descriptors left to look with.
+        """
+        if born is None or self._clock is None:
+            return start_ticks(pid)
+        if not self._to_compare:
+            return born
+        seen = start_ticks(pid)
+        if seen is not None:
+            self._to_compare -= 1
+            self._clock = self._clock if seen == born else None
+        return seen
 
 
 def stopped(pid: int) -> bool:
@@ -114,8 +149,15 @@ def _stat(pid: int) -> list[bytes]:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = piece = os.read(fd, 65536)
+            while piece:
+                piece = os.read(fd, 65536)
+                content += piece
+            return content
+        finally:
+            os.close(fd)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise  # that says nothing of the process

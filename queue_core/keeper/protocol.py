@@ -59,6 +59,11 @@ def encode(message: Message) -> bytes:
     return fastjson.dumps(message).encode("ascii") + b"\n"
 
 
+def ended(claim: Claim, end: str) -> bytes:
+    """As it goes over the wire, `end` being `records.text_of` it: made once, for the record and for all who listen."""
+    return b'{"op":"ended","job":%d,"claim":%d,"end":%b}\n' % (*claim, end.encode("ascii"))
+
+
 def hello(pid: int, running: int) -> Message:
     """The keeper's greeting and its answer to `hello`."""
     return {"op": "hello", "pid": pid, "running": running, "version": VERSION}
@@ -102,16 +107,22 @@ class Lines:
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that these bytes complete. ProtocolError for anything that is none."""
-        self._rest += data
-        whole: list[bytearray] = []
-        if b"\n" in data:  # look at the new bytes only: a long line arrives in many pieces
-            *whole, self._rest = self._rest.split(b"\n")
+        messages: list[Message] = []
+        begin = 0
+        while (end := data.find(b"\n", begin)) >= 0:  # in the new bytes only: a long line arrives in many pieces
+            line = data[begin:end]
+            if self._rest:
+                line, self._rest = bytes(self._rest + line), bytearray()
+            if line:
+                messages.append(_decode(line))
+            begin = end + 1
+        self._rest += data[begin:]
         if len(self._rest) > self._longest:
             raise ProtocolError("a message without an end")
-        return [_decode(line) for line in whole if line]
+        return messages
 
 
-def _decode(line: bytearray) -> Message:
+def _decode(line: bytes) -> Message:
     try:
         message = fastjson.loads(line.decode("utf-8"))
     except Exception as error:  # no JSON, too deep, or no descriptor left to import `json` for its wording

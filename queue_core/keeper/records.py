@@ -115,7 +115,8 @@ def claim_of(run_dir: str) -> tuple[int, int]:
 def is_own_folder(run_dir: str) -> bool:
     """Is this a claim's folder in its job's folder, neither of them a link that a command has put in its place?"""
     try:
-        return all(stat.S_ISDIR(os.lstat(path).st_mode) for path in (os.path.dirname(run_dir), run_dir))
+        above = stat.S_ISDIR(os.lstat(os.path.dirname(run_dir)).st_mode)
+        return above and stat.S_ISDIR(os.lstat(run_dir).st_mode)
     except OSError:
         return False
 
@@ -141,7 +142,7 @@ def _readable(run_dir: str) -> str:
 def lock_of(run_dir: str) -> Lock | None:
     """What names the claim's lock, wherever it was inherited; None if its record is gone."""
     try:
-        found = os.lstat(os.path.join(run_dir, RECORD))
+        found = os.lstat(f"{run_dir}/{RECORD}")
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -191,12 +192,12 @@ class ClaimFiles:
         self._start = start
         _make_folder(run_dir)
         try:
-            path = os.path.join(run_dir, RECORD)
+            path = f"{run_dir}/{RECORD}"
             self.record = self._keep(os.open(path, os.O_WRONLY | _CREATE, 0o600))
             self.lock = self._keep(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
             locks.take(self.lock)
             self._write_start(self.record)
-            path = os.path.join(run_dir, OUTPUT)
+            path = f"{run_dir}/{OUTPUT}"
             self.output = self._keep(os.open(path, os.O_RDWR | _CREATE, 0o600))
             # The command appends; for the keeper, who moves bytes about, append mode would be in the way.
             self.append = self._keep(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC))
@@ -223,9 +224,9 @@ class ClaimFiles:
         os.close(self.append)
         _write(self.record, _pack({"pid": pid, "ticks": ticks}, _PROCESS[1]), _PROCESS[0])
 
-    def write_end(self, end: End) -> None:
-        """Write an end that fits. OSError if the disk fails."""
-        packed = _pack(end.__dict__, _END[1])
+    def write_end(self, end: str) -> None:
+        """Write an end, as `text_of` gives it. OSError if the disk fails."""
+        packed = _packed(end, _END[1])
         _write(self.record, packed, _END[0])
         if lock_of(self.run_dir) != self.lock_id or not is_own_folder(self.run_dir):
             self._put_back(packed)
@@ -273,8 +274,7 @@ def _make_folder(run_dir: str) -> None:
     """Make a claim's folder, in its job's own: never through a link. InTheWay if that can't be, OSError."""
     job_dir = os.path.dirname(run_dir)
     try:
-        _make_parent(job_dir)
-        if stat.S_ISDIR(os.lstat(job_dir).st_mode):
+        if _make_parent(job_dir) or stat.S_ISDIR(os.lstat(job_dir).st_mode):
             return os.mkdir(run_dir, 0o700)
     except OSError as error:
         if error.errno not in _IN_THE_WAY or not os.path.lexists(job_dir):
@@ -283,14 +283,16 @@ def _make_folder(run_dir: str) -> None:
     raise InTheWay(errno.ENOTDIR, os.strerror(errno.ENOTDIR), job_dir)
 
 
-def _make_parent(path: str) -> None:
+def _make_parent(path: str) -> bool:
+    """Have something there, and what is above it; tells whether it is a new folder."""
     try:
         os.mkdir(path, 0o700)
     except FileNotFoundError:
         _make_parent(os.path.dirname(path))
-        _make_parent(path)
+        return _make_parent(path)
     except FileExistsError:  # of an earlier attempt, or another keeper made it at the same time
-        return
+        return False
+    return True
 
 
 def _clear_way(path: str) -> None:
@@ -301,16 +303,22 @@ def _clear_way(path: str) -> None:
     os.chmod(path, 0o700)
 
 
-def fitting(end: End) -> End:
-    """The same end with its error text cut, if need be, to what a record has room for."""
-    while end.error and len(fastjson.dumps(end.__dict__)) > _END[1] - 10:
+def text_of(end: End) -> str:
+    """An end as JSON, its error text cut, if need be, to what a record has room for."""
+    text = fastjson.dumps(end.__dict__)
+    while end.error and len(text) > _END[1] - 10:
         end = replace(end, error=end.error[: len(end.error) * 3 // 4])
-    return end
+        text = fastjson.dumps(end.__dict__)
+    return text
 
 
 def _pack(values: dict[str, Any], length: int) -> bytes:
-    text = fastjson.dumps(values).encode("ascii")
-    packed = (b"%08x %s" % (crc32(text), text)).ljust(length - 1) + b"\n"
+    return _packed(fastjson.dumps(values), length)
+
+
+def _packed(json: str, length: int) -> bytes:
+    text = json.encode("ascii")
+    packed = (b"%08x " % crc32(text) + text).ljust(length - 1) + b"\n"
     if len(packed) != length:
         raise OSError("the record has no room for its start: the keeper's name is too long")
     return packed

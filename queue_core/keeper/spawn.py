@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # `signal` takes 5 ms: it makes enums
 
-_ALL_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+_ALL_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 # The system's trouble, not the command's: these go back to the queue instead of counting as a failure.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_NOTHING = 0  # the null device, as which a keeper is started with this descriptor; its commands inherit it
 
 
 class Request(Frozen):
@@ -43,6 +44,7 @@ class Request(Frozen):
     _secret = frozenset({"env", "token"})
 
 
+_MISSING = object()
 _NUMBER, _TEXT = (int, float), (str,)
 _KINDS: dict[str, tuple[type, ...]] = {
     "job": (int,),
@@ -63,15 +65,17 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 def request_of(values: dict[str, Any]) -> Request:
     """The request in a message. ValueError names the first key that is missing or of a wrong kind."""
+    fields: dict[str, Any] = {}
     for name, kinds in _KINDS.items():
-        if name not in values or not isinstance(values[name], kinds):
+        if not isinstance(value := values.get(name, _MISSING), kinds):
             raise ValueError(f"the request's {name} is missing or of a wrong kind")
+        fields[name] = value
     for name in ("timeout", "grace", "cap"):
         if not (values[name] is None or values[name] >= 0):  # NaN is not either
             raise ValueError(f"the request's {name} is negative")
     if not os.path.isabs(values["dir"]):
         raise ValueError("the request's dir is not absolute")
-    return Request(**{name: values[name] for name in _KINDS})
+    return Request(**fields)
 
 
 def launch(request: Request, files: records.ClaimFiles, home: int) -> int:
@@ -81,7 +85,7 @@ def launch(request: Request, files: records.ClaimFiles, home: int) -> int:
     A working directory belongs to the process, not to the spawn: fine where one thread at a time is at work.
     """
     _check(request)
-    stdin = _open_stdin(request.stdin)
+    stdin = _open_stdin(request.stdin) if request.stdin is not None else _NOTHING
     try:
         _enter(request.cwd)
         if request.confined:
@@ -95,7 +99,8 @@ def launch(request: Request, files: records.ClaimFiles, home: int) -> int:
         raise SpawnFailed(f"The command can't be passed to the system: {error}.") from None
     finally:
         _go_home(home)
-        os.close(stdin)
+        if stdin != _NOTHING:
+            os.close(stdin)
 
 
 def _go_home(home: int) -> None:
@@ -108,22 +113,22 @@ def _go_home(home: int) -> None:
 def _check(request: Request) -> None:
     if not request.argv:
         raise SpawnFailed("The command is empty.")
-    if not all(isinstance(text, str) for text in (*request.argv, *request.env.values())):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if {*map(type, request.argv), *map(type, request.env.values())} != {str}:  # from JSON: no subclasses
         raise SpawnFailed("Arguments and variables have to be texts.")
     if not os.path.isabs(request.program):
         raise SpawnFailed(f"The program {request.program} is not an absolute path.")
 
 
 def _spawn(request: Request, files: records.ClaimFiles, stdin: int) -> int:
-    environment = dict(request.env)
+    environment = request.env
     if request.token:
-        environment[processes.TOKEN_VARIABLE] = request.token
+        environment = {**environment, processes.TOKEN_VARIABLE: request.token}
     return os.posix_spawn(
         request.program,
         request.argv,
         environment,
         file_actions=[
-            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            *([(os.POSIX_SPAWN_DUP2, stdin, 0)] if stdin != _NOTHING else []),
             (os.POSIX_SPAWN_DUP2, files.append, 1),
             (os.POSIX_SPAWN_DUP2, files.append, 2),
             (os.POSIX_SPAWN_DUP2, files.lock, records.LOCK_FD),
@@ -134,17 +139,17 @@ def _spawn(request: Request, files: records.ClaimFiles, stdin: int) -> int:
     )
 
 
-def _open_stdin(path: str | None) -> int:
-    """A regular file or the null device; never something that could block the keeper, as a FIFO would."""
+def _open_stdin(path: str) -> int:
+    """A regular file; never something that could block the keeper, as a FIFO would."""
     try:
-        fd = os.open(path if path is not None else os.devnull, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in _PASSING:
             raise
         raise SpawnFailed(f"The stdin file {path} can't be read: {error.strerror}.") from None
     except ValueError as error:
         raise SpawnFailed(f"The stdin file's name can't be passed to the system: {error}.") from None
-    if path is not None and not stat.S_ISREG(os.fstat(fd).st_mode):
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise SpawnFailed(f"The stdin file {path} is not a regular file.")
     os.set_blocking(fd, True)

@@ -76,8 +76,13 @@ class Started:
 
 
 def _line(start: Start) -> bytes:
-    values = (start.job, start.claim, start.pid or 0, start.ticks or 0, start.pid_namespace, start.started_at)
-    return b"%d %d %d %d %d %f\n" % values
+    at = divmod(
+        max(0, int(start.started_at * 1_000_000)), 1_000_000
+    )  # "%f" takes longer than the note's way to the file
+    return b"%d %d %d %d %d %d.%06d\n" % (
+        *(start.job, start.claim, start.pid or 0, start.ticks or 0, start.pid_namespace),
+        *at,
+    )
 
 
 def find(keeper_dir: str, job: int, claim: int) -> Start | None:

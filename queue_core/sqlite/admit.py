@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue_core.errors import InvalidJob
+from queue_core import errors
 from queue_core.fastjson import dumps
 from queue_core.health import limit_for, refuse_overflow
 from queue_core.lifecycle import dependency, entry_state
@@ -52,13 +52,27 @@ def admit(
         refuse_overflow(pending, caller, _truly_new(tx, admissions), capacity)
     if quotas is not None:
         _refuse_beyond(tx, admissions, quotas)
+    if len(admissions) == 1:
+        return [_admit_one(tx, admissions[0], {}, now, parallelism, within)]
+    return _admit_many(tx, admissions, now, parallelism, within)
+
+
+def _admit_many(
+    tx: sqlite3.Connection, admissions: Sequence[Admission], now: float, parallelism: int, within: str | None
+) -> list[Receipt]:
+    from queue_core.sqlite import bulk  # a hook has one job
+
     refs: dict[str, int] = {}
     receipts: list[Receipt] = []
-    for admission in admissions:
-        receipt = _admit_one(tx, admission, refs, now, parallelism, within)
-        if admission.job.ref is not None:
-            refs[admission.job.ref] = receipt.id
-        receipts.append(receipt)
+    for run in bulk.runs(admissions):
+        if len(run) > 1:
+            stored = bulk.store(tx, run, now, parallelism)
+        else:
+            stored = [_admit_one(tx, run[0], refs, now, parallelism, within)]
+        for admission, receipt in zip(run, stored, strict=True):
+            if admission.job.ref is not None:
+                refs[admission.job.ref] = receipt.id
+        receipts += stored
     return receipts
 
 
@@ -184,7 +198,9 @@ def _existing(tx: sqlite3.Connection, job: NewJob, within: str | None) -> Receip
     """The live job with the same unique key, which the index would not let in twice."""
     row = tx.execute(_LIVE_OF_KEY, (job.unique,)).fetchone()
     if within is not None and row[2] != within:
-        raise InvalidJob(f"the unique key {job.unique!r} is taken by a job of another project; choose another key")
+        raise errors.InvalidJob(
+            f"the unique key {job.unique!r} is taken by a job of another project; choose another key"
+        )
     return Receipt(id=row[0], state=row[1], existing=True)
 
 
@@ -233,16 +249,18 @@ def _resolve(needed: int | str, refs: dict[str, int]) -> int:
         return needed
     if needed in refs:
         return refs[needed]
-    raise InvalidJob(f"`after` names {needed!r}, which is no job's id and no `ref` of an earlier line")
+    raise errors.InvalidJob(f"`after` names {needed!r}, which is no job's id and no `ref` of an earlier line")
 
 
 def _is_met(tx: sqlite3.Connection, needed: int, condition: Condition, within: str | None) -> bool:
     row = tx.execute("SELECT state, project FROM jobs WHERE id = ?", (needed,)).fetchone()
     if row is None or (within is not None and row[1] != within):
-        raise InvalidJob(f"job {needed}, which this one is to wait for, does not exist; `runq list` shows the ids")
+        raise errors.InvalidJob(
+            f"job {needed}, which this one is to wait for, does not exist; `runq list` shows the ids"
+        )
     verdict = dependency(condition, row[0], _successors(tx, needed) if condition == "success" else ())
     if verdict == "never":
-        raise InvalidJob(f"job {needed} is {row[0]}, so a job that waits for its {condition} could never run")
+        raise errors.InvalidJob(f"job {needed} is {row[0]}, so a job that waits for its {condition} could never run")
     return verdict == "met"
 
 

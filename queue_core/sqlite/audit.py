@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from queue_core.fastjson import dumps
-from queue_core.jobs import Deed
-from queue_core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from queue_core.jobs import DeedFilter
+    from queue_core.jobs import Deed, DeedFilter
     from queue_core.model import Origin
     from queue_core.sqlite.reads import Read
 
@@ -81,6 +79,9 @@ def forget(tx: sqlite3.Connection, *, before: float) -> int:
 
 def deeds(wanted: DeedFilter) -> Read[list[Deed]]:
     """What was done, newest first; what was done to a job is told with the command that it was queued with."""
+    from queue_core.jobs import Deed  # who only adds a job notes deeds, and reads none
+    from queue_core.value import replace
+
     conditions: list[str] = []
     parameters: list[object] = []
     for column in ("job", "what", "caller"):

@@ -25,15 +25,18 @@ _PROMOTE = (
     "UPDATE jobs SET state = 'available', ready_at = due_at WHERE id IN"
     f" (SELECT id FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT {DUE_BATCH})"
 )
+_IS_DUE = "SELECT 1 FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT 1"
+_MOST_HERE = "SELECT value FROM meta WHERE name = 'max_running'"
 PAGE = 64  # queues looked at in one go
 _READY = (
-    "SELECT turn, name, running, ready, handled FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0"
+    "SELECT turn, name, running, ready, handled, slots, starts_per_minute FROM queues INDEXED BY queues_ready"
+    " WHERE paused = 0 AND barred = 0"
     " AND ready > 0 AND running < slots AND rests_until IS NULL AND (turn, name) > (?, ?) ORDER BY turn, name LIMIT ?"
 )
 _HEAD_COLUMNS = "SELECT id, sequential, locks, caller, priority FROM jobs"
 _HEAD = (
     f"{_HEAD_COLUMNS} INDEXED BY jobs_available WHERE queue = ? AND state = 'available' AND parked IS NULL"
-    " AND handler IS NULL ORDER BY priority, id LIMIT 1"
+    " AND handler IS NULL ORDER BY priority, id LIMIT ?"
 )
 _HANDLED_HEAD = (
     f"{_HEAD_COLUMNS} INDEXED BY jobs_handled WHERE handler = ? AND queue = ? AND parked IS NULL"
@@ -53,7 +56,13 @@ _CLAIM = (
     " keeper = iif(handler IS NULL, ?, ''), host = ?, started_at = ?, reason = NULL WHERE id = ?"
     " AND state = 'available'"
     " RETURNING id, claim, queue, argv, program, executable, cwd, env, caller, approved_at, stdin_path, timeout,"
-    " session, project, attempt, handler, arguments, escalated_from"
+    " session, project, attempt, handler, arguments, escalated_from,"
+    " (SELECT stdin FROM inputs WHERE job = jobs.id)"
+)
+# A queue that was served last has the last turn already, and stays there.
+_END_TURN = (
+    "UPDATE queues SET turn = (SELECT max(turn) + 1 FROM queues)"
+    " WHERE name = ?1 AND turn <= (SELECT coalesce(max(turn), 0) FROM queues WHERE name <> ?1)"
 )
 
 
@@ -87,8 +96,9 @@ def claim(
     promote_due(tx, now)
     quotas.end_rests(tx, now)
     starts_left = quotas.left_of_all(tx, now)
-    want = min(want, max_running - _running_here(tx, claimant.host), want if starts_left is None else starts_left)
-    leases: list[Lease] = []
+    room = _most_here(tx, max_running) - _running_here(tx, claimant.host)
+    want = min(want, room, want if starts_left is None else starts_left)
+    leases = _serve_only_queue(tx, claimant, want, now) if want > 0 else []
     while len(leases) < want:
         served = _serve_each_queue_once(tx, claimant, want - len(leases), now, may_run)
         if not served:
@@ -99,15 +109,46 @@ def claim(
     return leases
 
 
+def _most_here(tx: sqlite3.Connection, otherwise: int) -> int:
+    """How many jobs may run on one host: what a worker has stored, which all obey."""
+    row = tx.execute(_MOST_HERE).fetchone()
+    return otherwise if row is None else row[0]
+
+
 def promote_due(tx: sqlite3.Connection, now: float) -> None:
     """Scheduled jobs whose time has come are available: in the claim itself, so that 1 s is 1 s."""
-    tx.execute(_PROMOTE, (now,))
+    if tx.execute(_IS_DUE, (now,)).fetchone():
+        tx.execute(_PROMOTE, (now,))
 
 
 def _running_here(tx: sqlite3.Connection, host: str) -> int:
     return tx.execute(
         "SELECT count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND host = ?", (host,)
     ).fetchone()[0]
+
+
+def _serve_only_queue(tx: sqlite3.Connection, claimant: Claimant, want: int, now: float) -> list[Lease]:
+    """The short way where nobody else has a turn: the next commands of the only queue in which anything is ready.
+
+    It ends before the first that may have to wait, or to be asked about; the others are served with more care.
+    """
+    if claimant.handlers or not claimant.commands:
+        return []
+    found = tx.execute(_READY, (-1, "", 2)).fetchall()
+    if len(found) != 1:
+        return []
+    queue = _Queue(*found[0])
+    if queue.handled or queue.starts_per_minute is not None:
+        return []
+    leases: list[Lease] = []
+    for head in tx.execute(_HEAD, (queue.name, min(want, queue.slots - queue.running))).fetchall():
+        job_id, sequential, lock_list, caller, _ = head
+        if sequential or lock_list or caller == "agent":
+            break
+        leases.append(_claim_one(tx, claimant, job_id, now))
+    if leases:
+        _end_turn(tx, queue.name)
+    return leases
 
 
 def _serve_each_queue_once(
@@ -122,9 +163,9 @@ def _serve_each_queue_once(
         head = _startable_head(tx, claimant, queue, may_run, now)
         if head is not None:
             leases.append(_claim_one(tx, claimant, head, now))
-            starts_per_minute = _end_turn(tx, queue.name)
-            if starts_per_minute is not None:
-                quotas.count_for_queue(tx, queue.name, starts_per_minute, leases[-1], now)
+            _end_turn(tx, queue.name)
+            if queue.starts_per_minute is not None:
+                quotas.count_for_queue(tx, queue.name, queue.starts_per_minute, leases[-1], now)
         if len(leases) == want:
             break
     return leases
@@ -133,8 +174,11 @@ def _serve_each_queue_once(
 class _Queue:
     """A queue in which there is something that a worker can run, as it stood when it was looked up."""
 
-    def __init__(self, turn: int, name: str, running: int, ready: int, handled: int) -> None:
+    def __init__(
+        self, turn: int, name: str, running: int, ready: int, handled: int, slots: int, starts_per_minute: int | None
+    ) -> None:
         self.turn, self.name, self.running, self.ready, self.handled = turn, name, running, ready, handled
+        self.slots, self.starts_per_minute = slots, starts_per_minute
 
 
 def _queues_in_turn(tx: sqlite3.Connection, claimant: Claimant) -> Iterator[_Queue]:
@@ -149,11 +193,15 @@ def _queues_in_turn(tx: sqlite3.Connection, claimant: Claimant) -> Iterator[_Que
             rows += tx.execute(_READY, (*after, PAGE)).fetchall()
         if claimant.handlers:
             rows += tx.execute(*readiness.handled_queues(claimant.handlers, PAGE, after)).fetchall()
-        page = sorted(set(rows))[:PAGE]
+        page = sorted(set(rows), key=_turn)[:PAGE]
         yield from (_Queue(*row) for row in page)
         if len(page) < PAGE:
             return
         after = (page[-1][0], page[-1][1])
+
+
+def _turn(row: tuple[Any, ...]) -> tuple[int, str]:
+    return row[0], row[1]
 
 
 def _startable_head(
@@ -193,7 +241,7 @@ def _is_parked(tx: sqlite3.Connection, job_id: int, queue: str, wanted: Sequence
 
 def _head(tx: sqlite3.Connection, claimant: Claimant, queue: str) -> tuple[Any, ...] | None:
     """The first job of the queue that this worker can run."""
-    rows = [tx.execute(_HEAD, (queue,)).fetchone()] if claimant.commands else []
+    rows = [tx.execute(_HEAD, (queue, 1)).fetchone()] if claimant.commands else []
     rows += [tx.execute(_HANDLED_HEAD, (handler, queue)).fetchone() for handler in claimant.handlers]
     return _first(rows)
 
@@ -231,7 +279,7 @@ def _first_of_others(
     if not barriers_only:
         rows.append(tx.execute(_FIRST_HANDLED, (queue,)).fetchone())
         if commands:
-            rows.append(tx.execute(_HEAD, (queue,)).fetchone())
+            rows.append(tx.execute(_HEAD, (queue, 1)).fetchone())
     return _first(rows)
 
 
@@ -261,10 +309,10 @@ def _claim_one(tx: sqlite3.Connection, claimant: Claimant, job_id: int, now: flo
         program=row[4],
         executable=row[5],
         cwd=row[6],
-        env=loads(row[7]),
+        env=_environments(row[7]),
         caller=row[8],
         approved=row[9] is not None,
-        stdin=_input(tx, job_id),
+        stdin=row[18],
         stdin_path=row[10],
         timeout=row[11],
         session=row[12],
@@ -276,12 +324,22 @@ def _claim_one(tx: sqlite3.Connection, claimant: Claimant, job_id: int, now: flo
     )
 
 
-def _input(tx: sqlite3.Connection, job_id: int) -> bytes | None:
-    row = tx.execute("SELECT stdin FROM inputs WHERE job = ?", (job_id,)).fetchone()
-    return row[0] if row else None
+class _Environments:
+    """What the latest stored environment says: jobs that were added together have the same, a kilobyte of JSON."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[str, dict[str, str]] = ("{}", {})
+
+    def __call__(self, text: str) -> dict[str, str]:
+        latest = self._latest  # one look: there may be several threads
+        if latest[0] != text:
+            self._latest = latest = (text, loads(text))
+        return latest[1]
 
 
-def _end_turn(tx: sqlite3.Connection, queue: str) -> int | None:
-    """The other queues are next. How many starts a minute this one may have, if that is limited."""
-    end = "UPDATE queues SET turn = (SELECT max(turn) + 1 FROM queues) WHERE name = ? RETURNING starts_per_minute"
-    return tx.execute(end, (queue,)).fetchone()[0]
+_environments = _Environments()
+
+
+def _end_turn(tx: sqlite3.Connection, queue: str) -> None:
+    """The other queues are next."""
+    tx.execute(_END_TURN, (queue,))

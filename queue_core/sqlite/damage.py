@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from queue_core.errors import StoreError
-from queue_core.sqlite.engine import damaged, identity
+from queue_core.sqlite.engine import identity
+from queue_core.sqlite.wording import damaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

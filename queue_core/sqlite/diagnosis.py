@@ -7,8 +7,9 @@ import time
 
 from queue_core.errors import StoreBusy, StoreError
 from queue_core.sqlite.backup import fault
-from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION, connect, in_words, sqlite3
+from queue_core.sqlite.engine import APPLICATION_ID, SCHEMA_VERSION, connect, sqlite3
 from queue_core.sqlite.flock import locked
+from queue_core.sqlite.wording import in_words
 from queue_core.value import Frozen
 
 TYPE_CHECKING = False

@@ -7,11 +7,10 @@ avoids the WAL-reset corruption of SQLite 3.7.0 to 3.51.2 (15 of 29 rounds witho
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
-from queue_core.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreTooNew
+from queue_core import errors
 from queue_core.home import Home, prepare, refuse_network_file_system
 from queue_core.sqlite.driver import sqlite3
 from queue_core.sqlite.flock import locked
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 APPLICATION_ID = 0x72756E71  # "runq"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # Whoever finds nobody else connected reads the whole WAL first and forgets what of it was checkpointed, so
 # where processes only come and go, as hooks do, it would grow for ever and cost each of them more.
 VISITORS_WAL = 512 * 1024  # bytes
 LONG_WAL = 8 * 1024 * 1024  # bytes
 READERS = 0.1  # seconds that emptying the WAL waits for readers, under the lock
 BUSY_TIMEOUT = 10.0  # seconds; behind the flock only a foreign program can make anybody wait
-_FULL, _IO_ERROR = "database or disk is full", "disk I/O error"
 
 
 class Database:
@@ -61,7 +59,7 @@ class Database:
         if fresh or version < SCHEMA_VERSION:
             self._migrate()
         elif version > SCHEMA_VERSION:
-            raise StoreTooNew(_too_new(self.home, version))
+            raise self._too_new(version)
 
     def write(self, change: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one function in one durable transaction; when this returns, the change survives power loss."""
@@ -85,7 +83,7 @@ class Database:
                 self.connection.execute("COMMIT")
             except BaseException as error:
                 self._roll_back()
-                if isinstance(error, sqlite3.Error) and _IO_ERROR in str(error):
+                if isinstance(error, sqlite3.Error) and "disk I/O error" in str(error):
                     self._void()
                 raise
             if self.stays:
@@ -96,9 +94,9 @@ class Database:
         """`write` for what ends something: on a full disk it has the ballast's room, and then the WAL's."""
         try:
             return self.write(change, *args, **kwargs)
-        except StoreReadOnly:
+        except errors.StoreReadOnly:
             raise
-        except StoreFull:
+        except errors.StoreFull:
             from queue_core.sqlite import ballast
 
             if ballast.give_up(self.home):
@@ -117,7 +115,7 @@ class Database:
                 return False
             with locked(self.home.write_lock, min(self.patience, READERS)):
                 return self._checkpoint()
-        except (OSError, StoreError, sqlite3.Error):
+        except (OSError, errors.StoreError, sqlite3.Error):
             return False
 
     def _bound_wal(self) -> None:
@@ -168,10 +166,10 @@ class Database:
         try:
             application, version, filled = _identify(self.connection)
         except sqlite3.DatabaseError as error:
-            raise translate(error, self.home) or StoreError(str(error)) from None
+            raise translate(error, self.home) or errors.StoreError(str(error)) from None
         short = not version and 0 < os.path.getsize(self.home.database) < 512  # SQLite takes that for an empty one
         if short or (application != APPLICATION_ID and (application or version or filled)):
-            raise StoreError(
+            raise errors.StoreError(
                 f"{self.home.database} is not runq's database; move it away or set RUNQ_HOME to another folder"
             )
         return version
@@ -180,7 +178,7 @@ class Database:
         """An upgrade under this process's feet: too old means hands off."""
         version: int = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
-            raise StoreTooNew(_too_new(self.home, version))
+            raise self._too_new(version)
 
     def _follow(self) -> None:
         """Go on with what a restore has put in the file's place, under the lock that it holds for that.
@@ -190,21 +188,31 @@ class Database:
         """
         now, wal = identity(self.home.database), identity(self.home.database + "-wal")
         if not self.follows or now is None or (wal is not None and wal == self._wal):
-            raise _replaced(self.home)
+            raise self._replaced()
         from queue_core.sqlite.backup import examine
 
         connection = connect(self.home, patience=self.patience)
         try:
             found = examine(connection)
             if found.error or found.version != SCHEMA_VERSION:
-                raise _replaced(self.home)
+                raise self._replaced()
         except BaseException as error:
             connection.close()
             if isinstance(error, sqlite3.DatabaseError):
-                raise _replaced(self.home) from error
+                raise self._replaced() from error
             raise
         self.connection.close()  # SQLite sees that its file was moved, and leaves the new one's WAL alone
         self.connection, self.file, self._wal = connection, now, identity(self.home.database + "-wal")
+
+    def _replaced(self) -> errors.StoreError:
+        from queue_core.sqlite import wording
+
+        return wording.replaced(self.home)
+
+    def _too_new(self, version: int) -> errors.StoreError:
+        from queue_core.sqlite import wording
+
+        return wording.too_new(self.home, version, SCHEMA_VERSION)
 
     def _migrate(self) -> None:
         from queue_core.sqlite.migrations import migrate
@@ -239,7 +247,7 @@ def connect(home: Home, *, patience: float = BUSY_TIMEOUT, check_thread: bool = 
             connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA journal_size_limit = 67108864")
     except sqlite3.Error as error:
-        raise translate(error, home) or StoreError(str(error)) from None
+        raise translate(error, home) or errors.StoreError(str(error)) from None
     return connection
 
 
@@ -256,51 +264,18 @@ def begin(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
 
 
-def translate(error: BaseException, home: Home) -> StoreError | None:
+def translate(error: BaseException, home: Home) -> errors.StoreError | None:
     """SQLite's error as one of ours, worded for the caller; None if it is not SQLite's."""
-    if not isinstance(error, sqlite3.DatabaseError):
-        return None
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return StoreBusy("the queue is busy: another program holds its database locked; try again in a moment")
-    if _FULL in text:
-        return StoreFull(f"the disk that holds {home.data} is full; free some space and try again")
-    if _IO_ERROR in text:  # which a full disk can be as well
-        return StoreFull(f"the disk that holds {home.data} is full or fails ({text}); free some space, or look into it")
-    if "readonly" in text or "unable to open" in text:
-        refused = StoreReadOnly if "readonly" in text else StoreError
-        return refused(
-            f"{home.database} cannot be written to; make {home.data} writable or set RUNQ_HOME to another folder"
-        )
-    if "malformed" in text or "not a database" in text:
-        return damaged(home, text)
-    return None
+    from queue_core.sqlite import wording
+
+    return wording.translate(error, home)
 
 
-def explain(error: BaseException, connection: sqlite3.Connection, home: Home) -> StoreError | None:
+def explain(error: BaseException, connection: sqlite3.Connection, home: Home) -> errors.StoreError | None:
     """`translate`, and a second look where rows made no sense: damage may look like anything to whoever reads them."""
-    translated = translate(error, home)
-    if translated or not isinstance(error, (sqlite3.DatabaseError, LookupError, TypeError, ValueError)):
-        return translated
-    try:
-        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as second:
-        return translate(second, home)
-    if found != "ok":
-        return damaged(home, in_words(found))
-    if isinstance(error, sqlite3.OperationalError):
-        return StoreError(f"{home.database} cannot be used ({error}); `runq doctor` tells what is wrong with it")
-    return None
+    from queue_core.sqlite import wording
 
-
-def in_words(found: str) -> str:
-    """The first thing that a check has found, without what SQLite says of every one."""
-    return found.removeprefix("*** in database main ***\n").partition("\n")[0]
-
-
-def damaged(home: Home, what: str) -> StoreError:
-    """What is wrong with a file that is no sound database, and the way out."""
-    return StoreError(f"{home.database} is damaged or no SQLite database ({what}); {_way_out(home)}")
+    return wording.explain(error, connection, home)
 
 
 def refuse_damaged(home: Home) -> None:
@@ -323,21 +298,6 @@ def _begin_after_leftovers(tx: sqlite3.Connection, home: Home) -> None:
         tx.execute("INSERT INTO sqlite_sequence VALUES ('jobs', ?)", (newest,))
 
 
-def _way_out(home: Home) -> str:
-    import time
-
-    from queue_core.backups import there, worth_restoring
-    from queue_core.sqlite.backup import check
-
-    # At a glance only: a hook has no time, each was checked when it was taken, and a restore reads all of it.
-    found = worth_restoring(there(home), now=time.time())
-    good = (one.name for one in found if not check(one.path, thorough=False).error)
-    newest = next(good, None)
-    if newest is None:
-        return "there is no backup of it in the home: move the file away to start anew"
-    return f"`runq backup restore` brings back the newest good backup, {newest}"
-
-
 def _create_if_missing(home: Home) -> bool:
     """Make the file ourselves, 0600 and never through a link: WAL and SHM inherit its mode."""
     if not os.path.exists(home.database):
@@ -346,12 +306,16 @@ def _create_if_missing(home: Home) -> bool:
         descriptor = os.open(home.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         if not os.path.isfile(home.database):
-            raise StoreError(f"{home.database} is no file; move it away or set RUNQ_HOME to another folder") from None
+            raise errors.StoreError(
+                f"{home.database} is no file; move it away or set RUNQ_HOME to another folder"
+            ) from None
         return False
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(f"the disk that holds {home.data} is full; free some space and try again") from None
-        raise StoreError(
+        from errno import EDQUOT, ENOSPC
+
+        if error.errno in (ENOSPC, EDQUOT):
+            raise errors.StoreFull(f"the disk that holds {home.data} is full; free some space and try again") from None
+        raise errors.StoreError(
             f"{home.database} could not be made ({error.strerror}); "
             f"make {home.data} writable or set RUNQ_HOME to another folder"
         ) from None
@@ -372,13 +336,6 @@ def identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _replaced(home: Home) -> StoreError:
-    return StoreError(
-        f"{home.database} was removed or replaced while it was in use; nothing was written. "
-        "Restore a backup if the file is gone (`runq backup restore`), and restart this process if it says so still"
-    )
-
-
 def _identify(connection: sqlite3.Connection) -> tuple[int, int, bool]:
     """Application id, version, and whether there are any tables: of one moment, as others may be migrating."""
     connection.execute("BEGIN")
@@ -390,10 +347,3 @@ def _identify(connection: sqlite3.Connection) -> tuple[int, int, bool]:
     finally:
         connection.execute("ROLLBACK")
     return row[0], row[1], bool(row[2])
-
-
-def _too_new(home: Home, version: int) -> str:
-    return (
-        f"{home.database} was written by a newer runq (schema {version}, this one knows {SCHEMA_VERSION}); "
-        "upgrade this installation: nothing was changed"
-    )

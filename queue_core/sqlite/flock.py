@@ -8,11 +8,10 @@ has given up lets go of it again.
 from __future__ import annotations
 
 import _thread
-import errno
 import fcntl
 import os
 
-from queue_core.errors import StoreBusy, StoreError, StoreReadOnly
+from queue_core import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +53,9 @@ class _Wait:
         _thread.start_new_thread(self._block, ())
         if self._had.acquire(timeout=patience) or not self._decided.acquire(blocking=False):
             return
-        raise StoreBusy("the queue is busy: another process has held its lock for too long; try again in a moment")
+        raise errors.StoreBusy(
+            "the queue is busy: another process has held its lock for too long; try again in a moment"
+        )
 
     def _block(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -68,7 +69,9 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        refused = StoreReadOnly if error.errno == errno.EROFS else StoreError
+        from errno import EROFS
+
+        refused = errors.StoreReadOnly if error.errno == EROFS else errors.StoreError
         raise refused(
             f"{path} cannot be opened ({error.strerror}); make its folder writable or set RUNQ_HOME to another one"
         ) from None

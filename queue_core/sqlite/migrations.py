@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from queue_core.sqlite.schema import first, fourth, second, third
+from queue_core.sqlite.schema import fifth, first, fourth, second, third
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
 # Append steps; never edit one that was released.
-STEPS: tuple[str, ...] = (first.SQL, second.SQL, third.SQL, fourth.SQL)
+STEPS: tuple[str, ...] = (first.SQL, second.SQL, third.SQL, fourth.SQL, fifth.SQL)
 
 
 def migrate(connection: sqlite3.Connection, application_id: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue_core.errors import NotAllowed
+from queue_core import errors
 from queue_core.sqlite import audit
 
 TYPE_CHECKING = False
@@ -70,8 +70,10 @@ def _resume(tx: sqlite3.Connection, name: str, by: By) -> None:
 
 def _refuse_persons_pauses(tx: sqlite3.Connection, name: str) -> None:
     if name == ALL and tx.execute("SELECT 1 FROM meta WHERE name = 'paused' AND value = ?", (PERSONS,)).fetchone():
-        raise NotAllowed("all queues were paused by a person, who alone may resume them; ask the user to do it")
+        raise errors.NotAllowed("all queues were paused by a person, who alone may resume them; ask the user to do it")
     sql = f"SELECT name FROM queues WHERE {_IS_MEANT} AND paused = ?2 ORDER BY name LIMIT 1"
     found = tx.execute(sql, (name, PERSONS)).fetchone()
     if found:
-        raise NotAllowed(f"the queue {found[0]} was paused by a person, who alone may resume it; ask the user to do it")
+        raise errors.NotAllowed(
+            f"the queue {found[0]} was paused by a person, who alone may resume it; ask the user to do it"
+        )

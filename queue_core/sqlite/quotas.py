@@ -25,6 +25,7 @@ _WAITING = "state IN ('held', 'blocked', 'scheduled', 'available')"
 _WAIT_IN_PROJECT = f"SELECT count(*) FROM jobs INDEXED BY jobs_project WHERE project = ? AND {_WAITING}"
 _WAIT_IN_SESSION = f"SELECT count(*) FROM jobs INDEXED BY jobs_session WHERE session = ? AND {_WAITING}"
 
+_RESTS = "SELECT 1 FROM queues INDEXED BY queues_resting WHERE rests_until IS NOT NULL LIMIT 1"
 _END_RESTS = (
     f"UPDATE queues INDEXED BY queues_resting SET rests_until = iif(rests_until > ?1, ?1 + {WINDOW}, NULL)"
     f" WHERE rests_until IS NOT NULL AND (rests_until <= ?1 OR rests_until > ?1 + {WINDOW})"
@@ -59,7 +60,7 @@ def end_rests(tx: sqlite3.Connection, now: float) -> None:
 
     (The clock was set back: what it puts into the future counts as started now.)
     """
-    if tx.execute(_END_RESTS, (now,)).rowcount:
+    if tx.execute(_RESTS).fetchone() and tx.execute(_END_RESTS, (now,)).rowcount:
         tx.execute(_ALL_FROM_THE_FUTURE, (now,))
 
 

@@ -79,8 +79,9 @@ def rest_of_all() -> Read[float | None]:
 def handled_queues(handlers: tuple[str, ...], limit: int, after: tuple[int, str] = (-1, "")) -> Statement:
     """The queues in which a job for one of these handlers could be claimed, in the order of their turns."""
     return (
-        "SELECT turn, name, running, ready, handled FROM queues INDEXED BY queues_handled WHERE paused = 0"
-        " AND barred = 0 AND handled > 0 AND running < slots AND rests_until IS NULL AND (turn, name) > (?, ?)"
+        "SELECT turn, name, running, ready, handled, slots, starts_per_minute FROM queues INDEXED BY queues_handled"
+        " WHERE paused = 0 AND barred = 0 AND handled > 0 AND running < slots AND rests_until IS NULL"
+        " AND (turn, name) > (?, ?)"
         f" AND {_has_handled(handlers)} ORDER BY turn, name LIMIT ?",
         (*after, *handlers, limit),
     )

@@ -7,7 +7,7 @@ has lost the lease, and somebody else's word stands.
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.lifecycle import decide, dependency, describe, entry_state, next_state
+from queue_core.lifecycle import ENDED, SUCCEEDED, decide, dependency, describe, entry_state, next_state
 from queue_core.model import Retry
 from queue_core.sqlite import escalate, locks
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from queue_core.model import Condition, JobState
 
 _FENCE = "id = ? AND claim = ? AND lease_token = ? AND state = 'running'"
-_HELD_BY = (
-    "SELECT failures, retry, retries, cancel_requested, locks, host, started_at, ready_at, on_dead, handler FROM jobs"
-    f" WHERE {_FENCE}"
-)
+_HELD_BY = f"SELECT failures, retry, retries, cancel_requested, on_dead, handler FROM jobs WHERE {_FENCE}"
+_LATEST = ", outcome = ?, exit_code = ?, signal = ?"
+# One statement a job says who held it, ends that, and tells what has to follow: who holds a lock, who waits.
 _LEAVE = (
     "UPDATE jobs SET state = ?, due_at = ?, finished_at = ?, ended = ?, reason = ?, failures = failures + ?,"
-    " attempt = attempt - ?, ready_at = coalesce(?, ready_at), cancel_requested = 0, lease_token = NULL,"
-    " worker = NULL, keeper = NULL"
-    f" WHERE {_FENCE}"
+    " attempt = attempt - ?, cancel_requested = 0, lease_token = NULL, worker = NULL, keeper = NULL"
+    f"{_LATEST} WHERE {_FENCE}"
+    " RETURNING host, started_at, ready_at, locks, escalated_from IS NOT NULL OR EXISTS"
+    " (SELECT 1 FROM dependencies INDEXED BY dependencies_open WHERE needs = jobs.id AND met = 0)"
 )
-_LATEST = "UPDATE jobs SET outcome = ?, exit_code = ?, signal = ? WHERE id = ?"
+_READY_AGAIN = "UPDATE jobs SET ready_at = ? WHERE id = ?"
 _RECORD = (
     "INSERT INTO attempts (job, claim, outcome, exit_code, signal, error, host, started_at, finished_at,"
     " user_seconds, system_seconds, max_rss_kib, output_bytes, cut_bytes, tail, waited, result)"
@@ -54,21 +54,56 @@ def settle(
     permanent_exit_codes: Collection[int] = (),
 ) -> list[JobState | None]:
     """Record how these attempts ended. None stands for one whose lease was lost: nothing was written."""
-    return [_settle_one(tx, one, now, chance(), permanent_exit_codes) for one in settlements]
+    ends = _Ends(tx)
+    states: list[JobState | None] = []
+    for one in settlements:
+        states.append(_settle_one(tx, one, ends, now, chance(), permanent_exit_codes))
+    ends.write_back()
+    return states
 
 
 def _settle_one(
-    tx: sqlite3.Connection, one: Settlement, now: float, chance: float, permanent: Collection[int]
+    tx: sqlite3.Connection, one: Settlement, ends: _Ends, now: float, chance: float, permanent: Collection[int]
 ) -> JobState | None:
-    fence = (one.job, one.claim, one.token)
-    row = tx.execute(_HELD_BY, fence).fetchone()
-    if row is None:
+    decision: Decision = SUCCEEDED
+    chain: Sequence[Sequence[Any]] = ()
+    if not one.outcome.success:  # what follows from a success is the same for every job
+        row = tx.execute(_HELD_BY, (one.job, one.claim, one.token)).fetchone()
+        if row is None:
+            return None
+        chain = loads(row[4]) if row[4] else ()
+        decision = _decide(one.outcome, row, chain, now, chance, permanent)
+    left = _leave_running(tx, one, decision, ends, now)
+    if left is None:
         return None
-    failures, retry, retries, cancel_requested, lock_list, host, started_at, ready_at, on_dead, handler = row
-    chain: list[list[Any]] = loads(on_dead) if on_dead else []
+    host, started_at, ready_at, lock_list, waited_for = left
+    if one.outcome.kind != "never_started":
+        _record(tx, one, host, started_at, ready_at, now)
+    if decision.state == "available":
+        tx.execute(_READY_AGAIN, (now, one.job))
+    if lock_list:
+        locks.release(tx, loads(lock_list))
+    if waited_for and decision.state in ENDED:
+        ends.write_back()
+        tell_dependents(tx, one.job, decision.state, now)
+    if decision.state == "dead" and chain:
+        escalate.hand_over(tx, one.job, chain, now)
+    return decision.state
+
+
+def _decide(
+    outcome: Outcome,
+    row: tuple[Any, ...],
+    chain: Sequence[Sequence[Any]],
+    now: float,
+    chance: float,
+    permanent: Collection[int],
+) -> Decision:
+    """What follows from an attempt that was no success."""
+    failures, retry, retries, cancel_requested, _, handler = row
     backoff, base, cap, jitter = loads(retry)
-    decision = decide(
-        one.outcome,
+    return decide(
+        outcome,
         failures=failures,
         retry=Retry(retries=retries, backoff=backoff, base=base, cap=cap, jitter=jitter),
         cancel_requested=bool(cancel_requested),
@@ -77,35 +112,54 @@ def _settle_one(
         permanent_exit_codes=permanent if handler is None else (),  # a function has no exit code of its own
         escalate_after=chain[0][0] if chain else None,
     )
-    _leave_running(tx, fence, decision, one.outcome, now)
-    if one.outcome.kind != "never_started":
-        _record(tx, one, host, started_at, ready_at, now)
-        tx.execute(_LATEST, (one.outcome.kind, one.outcome.exit_code, one.outcome.signal, one.job))
-    if lock_list:
-        locks.release(tx, loads(lock_list))
-    if decision.state in ("succeeded", "dead", "cancelled"):
-        tell_dependents(tx, one.job, decision.state, now)
-    if decision.state == "dead" and chain:
-        escalate.hand_over(tx, one.job, chain, now)
-    return decision.state
 
 
 def _leave_running(
-    tx: sqlite3.Connection, fence: tuple[int, int, str], decision: Decision, outcome: Outcome, now: float
-) -> None:
-    state = next_state("running", decision.event, decision.state)
-    ended = state in ("succeeded", "dead", "cancelled")
+    tx: sqlite3.Connection, one: Settlement, decision: Decision, ends: _Ends, now: float
+) -> tuple[Any, ...] | None:
+    """What `_LEAVE` returns; None if the lease was lost."""
+    outcome, state = one.outcome, next_state("running", decision.event, decision.state)
+    ended = state in ENDED
     finished_at = (outcome.finished_at or now) if ended else None
-    number = next_end(tx) if ended else None
     failed = decision.counted and decision.event in ("fail", "exhaust")
-    tx.execute(
-        _LEAVE,
+    recorded = outcome.kind != "never_started"
+    latest = (outcome.kind, outcome.exit_code, outcome.signal) if recorded else ()
+    left = tx.execute(
+        _LEAVE if recorded else _LEAVE.replace(_LATEST, ""),
         (
-            *(state, decision.due_at, finished_at, number, decision.reason, failed, not decision.counted),
-            now if state == "available" else None,
-            *fence,
+            *(state, decision.due_at, finished_at, ends.following if ended else None, decision.reason),
+            *(failed, not decision.counted, *latest, one.job, one.claim, one.token),
         ),
-    )
+    ).fetchone()
+    if left is not None and ended:
+        ends.take()
+    return left
+
+
+class _Ends:
+    """The numbers of the completions of one batch: the last one is read once, and written back once."""
+
+    def __init__(self, tx: sqlite3.Connection) -> None:
+        self._tx = tx
+        self._last: int | None = None
+
+    @property
+    def following(self) -> int:
+        """The number of the next completion."""
+        last = self._last
+        if last is None:
+            self._last = last = int(self._tx.execute("SELECT value FROM meta WHERE name = 'ended'").fetchone()[0])
+        return last + 1
+
+    def take(self) -> None:
+        """It has been given to a job."""
+        self._last = self.following
+
+    def write_back(self) -> None:
+        """Before anybody else asks for a number (`next_end`), and when all are settled."""
+        if self._last is not None:
+            self._tx.execute("UPDATE meta SET value = ? WHERE name = 'ended'", (self._last,))
+            self._last = None
 
 
 def next_end(tx: sqlite3.Connection) -> int:

@@ -34,7 +34,11 @@ FAILED_PAUSE = (1.0, 60.0)  # seconds before the next try, first and longest
 _NOT_INHERITED = ("RUNQ_JOB_ID", "RUNQ_CLAIM", "RUNQ_CLAIM_TOKEN", "RUNQ_PROGRESS")
 # The package comes last on the path, for when it is run from a checkout that is not installed.
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_CODE = "import sys; sys.path.append(sys.argv.pop(1)); from queue_core.worker.main import main; main()"
+_CODE = (
+    "import sys; sys.path.append(sys.argv.pop(1));"
+    " from queue_core.worker.no_tls import leave_tls_out; leave_tls_out();"
+    " from queue_core.worker.main import main; main()"
+)
 
 
 class Booted:

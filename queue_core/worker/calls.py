@@ -13,12 +13,7 @@ import math
 import threading
 import time
 import traceback
-from datetime import date, datetime, timedelta
-from datetime import time as time_of_day
-from decimal import Decimal
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import anyio
 import anyio.from_thread
@@ -45,7 +40,6 @@ log = logging.getLogger("runq.handlers")
 
 LONGEST_RESULT = 1024 * 1024  # characters of JSON that the database keeps of one
 LONGEST_ERROR = 1000  # characters of an exception that are kept as the job's error
-_AS_TEXT = (date, datetime, time_of_day, timedelta, Decimal, PurePath, UUID)  # what a result may hold besides JSON
 
 
 class Call:
@@ -275,7 +269,13 @@ def _traceback(error: BaseException, handler: Handler) -> str:
 
 
 def _as_text(value: object) -> str:
-    if isinstance(value, _AS_TEXT):
+    """What a result may hold besides JSON; a worker of commands never imports these."""
+    from datetime import date, datetime, time, timedelta
+    from decimal import Decimal
+    from pathlib import PurePath
+    from uuid import UUID
+
+    if isinstance(value, (date, datetime, time, timedelta, Decimal, PurePath, UUID)):
         return str(value)
     if inspect.iscoroutine(value):
         value.close()

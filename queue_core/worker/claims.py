@@ -101,6 +101,10 @@ class Claims:
         self._commands.start([lease for lease in leases if lease.handler is None])
         self._handlers.start([lease for lease in leases if lease.handler is not None])
 
+    def tidy(self, claim: Claim) -> None:
+        """Remove what was only there for a command to read: it is settled."""
+        self._commands.tidy(claim)
+
     def adopt(self, orphans: Iterable[Orphan]) -> None:
         """These commands are this worker's now, whatever has become of them."""
         self._commands.adopt(orphans)

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from queue_core import outcomes
+from queue_core.environment import Environments
 from queue_core.errors import QueueError
 from queue_core.jobs import Outcome, Settlement
 from queue_core.keeper import boot as keeper_boot
@@ -44,10 +45,11 @@ class Commands:
         self, queue: Queue, ended: list[Settlement], *, wake: Callable[[], None], refused: Callable[[], None]
     ) -> None:
         self._queue = queue
-        self._environ = dict(queue.environ)  # as it is now: `os.environ` decodes anew at every look
+        self._environments = Environments(queue.environ, queue.settings.pass_env)
         self._wake = wake
         self._refused = refused  # called when a command could not be started through no fault of its own
         self._leases: dict[Claim, str] = {}  # with their lease tokens
+        self._without_input: set[Claim] = set()  # of those that were started here: nothing lies on disk for them
         self._disowned: set[Claim] = set()  # of those: not this worker's any more, and being ended
         self._ended = ended  # where the ends go
         self._sealer = Sealer(queue)
@@ -138,9 +140,11 @@ class Commands:
         for lease in leases:
             self._leases[lease.job, lease.claim] = lease.token
             self._sealer.expect((lease.job, lease.claim), lease.env)
+            if lease.stdin is None:
+                self._without_input.add((lease.job, lease.claim))
             log.info("job %d claim %d starts: %s", lease.job, lease.claim, lease.program)
             try:
-                requests.append(spawn_request(lease, self._queue.home, self._queue.settings, self._environ))
+                requests.append(spawn_request(lease, self._queue.home, self._queue.settings, self._environments))
             except records.InTheWay as error:  # the job's own trouble, which no other job has to wait for
                 why = Outcome(kind="spawn_failed", error=records.in_the_way(error), finished_at=self._queue.clock())
                 self._end((lease.job, lease.claim), why)
@@ -151,6 +155,13 @@ class Commands:
             link.spawn(requests)
             if not link.open:  # it left while these were claimed, and nobody listens to it any more
                 self._cut_off(link)
+
+    def tidy(self, claim: Claim) -> None:
+        """A claim is settled: remove the file of its input, if it can have one."""
+        if claim in self._without_input:
+            self._without_input.discard(claim)
+        else:
+            self._queue.home.remove_input(*claim)
 
     def adopt(self, orphans: Iterable[Orphan]) -> None:
         """These are this worker's now, whatever has become of them."""

@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from anyio.abc import SocketStream
-
     from queue_core.keeper.protocol import Claim, Message
 
 log = logging.getLogger("runq.worker")
+
+AT_ONCE = 256 * 1024  # bytes read in one go
 
 
 class KeeperLink:
     """One keeper as a worker sees it. `claims` are those of this worker's that run under it.
 
-    Asking never waits: what a stopped keeper does not read is kept here, so that it holds up nobody else.
+    Asking never waits: what a stopped keeper does not read is kept here, so that it holds up nobody else. The socket
+    is written to as something is asked; only what it does not take is left to a task.
     """
 
-    def __init__(self, keeper: str, stream: SocketStream) -> None:
+    def __init__(self, keeper: str, connection: socket.socket) -> None:
         self.keeper = keeper
         self.claims: set[Claim] = set()
         self.open = True
-        self._stream = stream
+        self._socket = connection
         self._scope = anyio.CancelScope()
         self._unsent = bytearray()
         self._more = anyio.Event()
@@ -42,13 +43,12 @@ class KeeperLink:
     async def over(cls, keeper: str, connection: socket.socket) -> KeeperLink:
         """A link over a connected socket, which becomes its own."""
         connection.setblocking(False)
-        return cls(keeper, await anyio.abc.UNIXSocketStream.from_socket(connection))
+        return cls(keeper, connection)
 
     def spawn(self, requests: Sequence[dict[str, Any]]) -> None:
         """Ask for commands. One message each: a keeper refuses a line that is too long with all that is in it."""
         self.claims.update((request["job"], request["claim"]) for request in requests)
-        for request in requests:
-            self._send(protocol.spawn([request]))
+        self._send(*(protocol.spawn([request]) for request in requests))
 
     def watch(self, claims: Sequence[Claim]) -> None:
         """Ask to be told the ends of claims that another worker started."""
@@ -70,9 +70,23 @@ class KeeperLink:
         """Hang up: the keeper leaves when its last command has ended."""
         self._scope.cancel()
 
-    def _send(self, message: Message) -> None:
-        self._unsent += protocol.encode(message)
-        self._more.set()
+    def _send(self, *messages: Message) -> None:
+        waiting = bool(self._unsent)
+        for message in messages:
+            self._unsent += protocol.encode(message)
+        if not waiting:
+            self._flush()
+            if self._unsent:
+                self._more.set()
+
+    def _flush(self) -> None:
+        """Write what the socket takes now."""
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:  # the keeper is gone, which shows in `_read`
+            self._unsent.clear()
 
     async def serve(self, heard: Callable[[KeeperLink, Message], None]) -> None:
         """Send what is asked and hand every message to `heard`, until the keeper is gone or let go."""
@@ -83,26 +97,33 @@ class KeeperLink:
                     await self._read(heard)
         finally:
             self.open = False
-            with anyio.CancelScope(shield=True):
-                await self._stream.aclose()
+            self._socket.close()
 
     async def _read(self, heard: Callable[[KeeperLink, Message], None]) -> None:
         lines = protocol.Lines()
         try:
-            while True:
-                for message in lines.feed(await self._stream.receive()):
+            while data := await self._receive():
+                for message in lines.feed(data):
                     heard(self, message)
-        except (anyio.EndOfStream, anyio.BrokenResourceError):
-            return
         except KeeperError as error:
             log.warning("keeper %s speaks nonsense: %s", self.keeper, error)
 
+    async def _receive(self) -> bytes:
+        """What the keeper has said; nothing when it is gone."""
+        while True:
+            await anyio.wait_readable(self._socket)
+            try:
+                return self._socket.recv(AT_ONCE)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return b""
+
     async def _write(self) -> None:
+        """Send what the socket did not take at once."""
         while True:
             await self._more.wait()
             self._more = anyio.Event()
-            data, self._unsent = bytes(self._unsent), bytearray()
-            try:
-                await self._stream.send(data)
-            except anyio.BrokenResourceError:
-                return  # it is gone, which shows in `_read`
+            while self._unsent:
+                await anyio.wait_writable(self._socket)
+                self._flush()

@@ -12,10 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from queue_core import changes
 from queue_core.errors import KeeperError, QueueError, StoreBusy, StoreFull
-from queue_core.judge import Judge
 from queue_core.liveness import LifeLock, asked_to_leave
 from queue_core.sqlite import ballast
 from queue_core.worker.claims import Claims
@@ -23,9 +23,10 @@ from queue_core.worker.groups import task_group
 from queue_core.worker.janitor import Janitor
 from queue_core.worker.options import Options, Settled
 from queue_core.worker.registration import register
+from queue_core.worker.ruling import Ruling
 from queue_core.worker.settling import settle_each
 from queue_core.worker.sleep import Awakening
-from queue_core.worker.threads import on_thread
+from queue_core.worker.threads import OwnThread, on_thread
 from queue_core.worker.whole import import_whole
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Worker:
         self._wake = anyio.Event()
         self._jobs = Claims(queue, commands=self.options.commands, wake=self.wake, refused=self._pause_claims)
         self._awakening = Awakening(queue, self._jobs)
+        self._exchanges = OwnThread(f"runq-exchange-{self.id}")
+        self._ruling = Ruling(queue)
         self._found: Sequence[Orphan] = ()  # what dead workers left, to be taken over
         self._claims_from = 0.0  # monotonic: no claims before
         self._idle_since = time.monotonic()
@@ -145,6 +148,7 @@ class Worker:
         else:
             life.release()
         changes.ring(self.queue.home, "work", "watch")
+        self._exchanges.close()
         await self._jobs.dismiss()
         log.info("worker %s left", self.id)
 
@@ -172,6 +176,9 @@ class Worker:
                 self._trouble = ""
             except (StoreBusy, StoreFull) as error:
                 await self._bear(error)
+                continue
+            if self._wake.is_set():  # as it often is when there is much to do
+                await anyio.lowlevel.checkpoint()
                 continue
             with anyio.move_on_after(self._patience()) as waited:
                 await self._wake.wait()
@@ -236,7 +243,7 @@ class Worker:
 
     async def _exchange(self, ended: Sequence[Settlement], want: int) -> None:
         try:
-            states, leases = await self._in_store(self._settle_and_claim, ended, want)
+            states, leases = await self._exchanges.do(lambda: self._settle_and_claim(ended, want))
         except Exception as error:
             if isinstance(error, QueueError):
                 self._jobs.put_back(ended)
@@ -257,7 +264,7 @@ class Worker:
         if ended:
             # Room that this worker has no use for (its own cap, its last commands) may be another's.
             topics: tuple[changes.Topic, ...] = ("watch",) if len(leases) < want else ("work", "watch")
-            changes.ring(self.queue.home, *topics)
+            changes.ring(self.queue.home, *topics, but=self._bell)
 
     def _settle_and_claim(self, ended: Sequence[Settlement], want: int) -> tuple[list[JobState | None], list[Lease]]:
         queue = self.queue
@@ -267,18 +274,18 @@ class Worker:
             keeper=self._jobs.keeper,
             host=queue.host,
             want=want,
-            max_running=queue.store.limits().get("max_running", queue.settings.max_running),
+            max_running=queue.settings.max_running,
             now=queue.clock(),
             tokens=lambda: os.urandom(12).hex(),
             chance=queue.chance,
             permanent_exit_codes=queue.settings.permanent_exit_codes,
-            may_run=Judge(queue.home, queue.settings).at_claim,
+            may_run=self._ruling.now().at_claim,
             handlers=self._jobs.handlers,
             commands=self._can_run_commands,
         )
 
     def _report(self, one: Settlement, state: JobState | None) -> None:
-        self.queue.home.remove_input(one.job, one.claim)
+        self._jobs.tidy((one.job, one.claim))
         if state is None:
             log.warning("job %d: the lease of claim %d was lost; its result was not recorded", one.job, one.claim)
         else:

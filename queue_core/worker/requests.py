@@ -7,19 +7,17 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from queue_core.environment import for_command
 from queue_core.home import make_folder
 from queue_core.keeper.records import InTheWay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from queue_core.environment import Environments
     from queue_core.home import Home
     from queue_core.jobs import Lease
     from queue_core.settings import Settings
 
 
-def spawn_request(lease: Lease, home: Home, settings: Settings, worker_env: Mapping[str, str]) -> dict[str, Any]:
+def spawn_request(lease: Lease, home: Home, settings: Settings, environments: Environments) -> dict[str, Any]:
     """One command as a keeper is asked to start it."""
     run_dir = home.run(lease.job, lease.claim)
     own = {
@@ -31,7 +29,6 @@ def spawn_request(lease: Lease, home: Home, settings: Settings, worker_env: Mapp
     }
     if lease.escalated_from is not None:
         own["RUNQ_ESCALATED_FROM"] = str(lease.escalated_from)
-    env = for_command(worker_env, lease.env, caller=lease.caller, pass_env=settings.pass_env, own=own)
     return {
         "job": lease.job,
         "claim": lease.claim,
@@ -41,7 +38,7 @@ def spawn_request(lease: Lease, home: Home, settings: Settings, worker_env: Mapp
         "program": lease.program if lease.caller == "agent" else lease.executable,
         "argv": list(lease.argv),
         "cwd": lease.cwd,
-        "env": env,
+        "env": environments.for_command(lease.env, caller=lease.caller, own=own),
         "stdin": _stdin(lease, home),
         "timeout": lease.timeout,
         "grace": settings.grace,

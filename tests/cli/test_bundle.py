@@ -1,5 +1,6 @@
 """The bundle of bytecode that `runq add` loads: only ever a faster way to the same modules."""
 
+import marshal
 import os
 import shutil
 import subprocess
@@ -38,6 +39,53 @@ def test_the_second_run_finds_its_modules_in_the_bundle_of_the_first(copy: str, 
     assert (first.stdout, second.stdout) == ("1\n", "2\n")
     assert "queue_core.admission" in first.stderr
     assert "queue_core.admission" not in second.stderr
+
+
+WHERE_FROM = (
+    "import os, sys\n"
+    "def shown(code, leave=os._exit):\n"
+    "    names = ('queue_core.cli.options', 'queue_core.intake', '_sqlite3')\n"
+    "    found = {name: getattr(sys.modules[name].__spec__, 'loader', None) for name in names}\n"
+    "    for name, loader in found.items():\n"
+    "        print(name, getattr(loader, '__name__', type(loader).__name__), file=sys.stderr)\n"
+    "    sys.stderr.flush()\n"
+    "    leave(code)\n"
+    "os._exit = shown\n"
+    "sys.argv[0] = 'runq'\n"
+    "from queue_core.launch import main\n"
+    "main()\n"
+)
+
+
+def run(copy: str, home: str, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "HOME": home, "RUNQ_HOME": f"{home}/queue", "PYTHONPATH": copy}
+    command = [sys.executable, "-P", "-c", code, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_what_a_verb_needs_now_and_then_comes_from_the_bundle_too(copy: str, tmp_path) -> None:
+    add(copy, str(tmp_path))
+    done = run(copy, str(tmp_path), WHERE_FROM, "add", "--queue", "q", "--", "true")
+    assert "queue_core.cli.options queue_core.launch\n" in done.stderr, done.stderr
+
+
+def test_a_changed_source_of_what_is_seldom_needed_counts_as_well(copy: str, tmp_path) -> None:
+    add(copy, str(tmp_path))
+    with open(f"{copy}/queue_core/cli/options.py", "a", encoding="utf-8") as file:
+        file.write("\n\ndef parse(*_):\n    raise errors.UsageError('another parser')\n")
+    done = run(copy, str(tmp_path), WHERE_FROM, "add", "--queue", "q", "--", "true")
+    assert (done.returncode, "another parser" in done.stderr) == (0, True), done.stderr
+
+
+def test_an_extension_that_is_no_longer_there_is_looked_for(copy: str, tmp_path) -> None:
+    add(copy, str(tmp_path))
+    (path,) = bundles(copy)
+    with open(path, "rb") as file:
+        magic, always, seldom = marshal.loads(file.read())
+    extensions = [(name, f"{file}.gone", *rest, None) for name, file, *rest, code in seldom if code is None]
+    with open(path, "wb") as file:
+        file.write(marshal.dumps((magic, always, extensions)))
+    assert add(copy, str(tmp_path)).stdout == "2\n"
 
 
 def test_a_changed_source_is_what_counts(copy: str, tmp_path) -> None:

@@ -5,20 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from queue_core.cli.dispatch import VERBS, run
+from queue_core.cli.dispatch import VERBS, described, run
 from queue_core.cli.help import help_text, overview
-from queue_core.cli.options import Verb
 
 README = Path(__file__).parents[2] / "README.md"
 
 
-def verb_of(name: str) -> Verb:
-    return importlib.import_module(f"queue_core.cli.{VERBS[name][0]}").VERBS[name]
-
-
 @pytest.mark.parametrize("name", VERBS)
 def test_help_shows_an_example_and_every_option(name: str, capsys: pytest.CaptureFixture[str]):
-    verb = verb_of(name)
+    verb = described(name)
     for word in ("--help", "-h"):
         assert run([name, word]) == 0
         shown = capsys.readouterr().out
@@ -33,7 +28,7 @@ def test_help_shows_an_example_and_every_option(name: str, capsys: pytest.Captur
 def test_every_verb_can_be_run(name: str):
     module = importlib.import_module(f"queue_core.cli.{VERBS[name][0]}")
     assert callable(getattr(module, "run_" + name.replace("-", "_")))
-    assert verb_of(name).name == name
+    assert described(name).name == name
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -46,11 +41,11 @@ def test_the_overview_and_the_readme_name_every_verb(name: str):
 @pytest.mark.parametrize("name", VERBS)
 def test_help_fits_the_terminal_and_breaks_no_word(name: str, columns: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", str(columns))
-    text = help_text(verb_of(name))
+    text = help_text(described(name))
     written = text[: text.index("Example:")]
     assert max(len(line) for line in written.splitlines()) <= min(columns, 100)
     monkeypatch.setenv("COLUMNS", "100")
-    wide = help_text(verb_of(name))
+    wide = help_text(described(name))
     assert written.split() == wide[: wide.index("Example:")].split()
 
 
@@ -60,7 +55,7 @@ def test_help_of_an_action_shows_its_usage_and_its_options_alone(name: str, caps
     shown = capsys.readouterr().out
     assert shown.startswith(f"runq {name} list ")
     options = {line.split()[0] for line in shown.splitlines() if line.startswith("  --")}
-    assert options == {f"--{option}" for option in verb_of(name).actions["list"]}
+    assert options == {f"--{option}" for option in described(name).actions["list"]}
 
 
 def test_no_arguments_show_the_overview(capsys: pytest.CaptureFixture[str]):

@@ -117,6 +117,36 @@ class TestLimits:
         assert len(bench.claim(worker="w1", max_running=2)) == 2
         assert bench.claim(worker="w2", max_running=2) == []
 
+    def test_a_hosts_limit_that_is_stored_counts_before_the_claimers_own(self, bench: Bench) -> None:
+        for _ in range(4):
+            bench.add()
+        bench.configure(max_running=3)
+        assert len(bench.claim(max_running=1)) == 3
+        assert bench.claim(max_running=9) == []
+
+    def test_the_only_queue_starts_its_jobs_up_to_the_first_that_has_to_wait(self, bench: Bench) -> None:
+        before = [bench.add(), bench.add()]
+        barrier, after = bench.add(sequential=True), bench.add()
+        leases = bench.claim(want=4)
+        assert [lease.job for lease in leases] == before
+        assert bench.claim(want=4) == []
+        for lease in leases:
+            bench.end(lease)
+        alone = bench.claim(want=4)
+        assert [lease.job for lease in alone] == [barrier]
+        bench.end(alone[0])
+        assert [lease.job for lease in bench.claim(want=4)] == [after]
+
+    def test_jobs_before_one_with_a_lock_start_in_one_go_with_it(self, bench: Bench) -> None:
+        jobs = [bench.add(), bench.add(locks=(("l", 1),)), bench.add(locks=(("l", 1),)), bench.add()]
+        assert [lease.job for lease in bench.claim(want=4)] == [jobs[0], jobs[1], jobs[3]]
+
+    def test_a_queue_that_was_alone_comes_after_one_that_was_not_served(self, bench: Bench) -> None:
+        first = [bench.add(queue="a") for _ in range(4)]
+        assert [lease.job for lease in bench.claim(want=2)] == first[:2]
+        second = bench.add(queue="b")
+        assert [lease.job for lease in bench.claim(want=2)] == [second, first[2]]
+
     def test_hosts_are_counted_apart(self, bench: Bench) -> None:
         for _ in range(4):
             bench.add()

@@ -180,21 +180,7 @@ def _engine(module: "Any") -> None:
 
 def _link(module: "Any") -> None:
     _around(module.KeeperLink, "spawn", "spawn request")
-    over = module.KeeperLink.over.__func__
-
-    async def wrapped(cls: "Any", *args: "Any") -> "Any":
-        link = await over(cls, *args)
-        send = link._stream.send
-
-        async def sending(data: bytes) -> None:
-            hit("request sending before")
-            await send(data)
-            hit("request sending after")
-
-        link._stream.send = sending
-        return link
-
-    module.KeeperLink.over = classmethod(wrapped)
+    _around(module.KeeperLink, "_flush", "request sending")
 
 
 def _claims(module: "Any") -> None:

@@ -28,7 +28,7 @@ def test_a_record_grows_by_parts_and_keeps_its_size(claim: str) -> None:
     files.spawned(77, 88)
     assert (record := records.read(claim)) and record.start
     assert (record.start.pid, record.start.ticks, record.end) == (77, 88, None)
-    files.write_end(END)
+    files.write_end(records.text_of(END))
     assert (record := records.read(claim)) and record.end == END
     assert path.stat().st_size == size == 4096
     assert path.stat().st_blocks * 512 >= 4096  # no hole that a full disk could refuse to fill
@@ -48,7 +48,7 @@ def test_an_empty_or_scrambled_record_is_no_start(tmp_path: Path, content: bytes
 
 def test_any_torn_end_reads_as_absent(claim: str) -> None:
     files = ClaimFiles(claim, START)
-    files.write_end(END)
+    files.write_end(records.text_of(END))
     files.close()
     path = Path(claim, "record")
     whole = path.read_bytes()

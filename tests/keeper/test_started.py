@@ -106,10 +106,11 @@ def test_a_keeper_that_has_never_nothing_to_do_forgets_no_end_that_it_could_not_
 def test_what_was_refused_counts_as_never_started(rig: Rig) -> None:
     """Where it was noted before the system refused to spawn it too: wherever the descriptors run out."""
     before = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
+    (rig.home / "in").touch()  # what it reads is opened after it was noted
     refused: list[int] = []
     for limit in range(5, 30):
         resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
-        rig.spawn(limit, "/bin/true")
+        rig.spawn(limit, "/bin/true", stdin=str(rig.home / "in"))
         rig.send({"op": "hello"})
         rig.next("hello")  # a refusal comes before that
         if not rig.run_dir(limit).exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queue_core.environment import captured, for_command
+from queue_core.environment import Environments, captured
 
 KEYS = {
     "OPENAI_API_KEY": "k1",
@@ -26,7 +26,7 @@ OWN = {"RUNQ_JOB_ID": "7", "RUNQ_HOME": "/home"}
 
 
 def seen(caller: str, pass_env: tuple[str, ...] = (), stored: dict[str, str] | None = None) -> dict[str, str]:
-    return for_command(WORKER, STORED if stored is None else stored, caller=caller, pass_env=pass_env, own=OWN)  # pyright: ignore[reportArgumentType]
+    return Environments(WORKER, pass_env).for_command(STORED if stored is None else stored, caller=caller, own=OWN)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("caller", ["person", "hook"])

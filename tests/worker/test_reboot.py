@@ -51,7 +51,7 @@ def _rewrite(path: Path, start: Start, end: End | None) -> None:
     folder = path.parent.parent.parent / "rewritten" / str(start.job) / str(start.claim)
     files = records.ClaimFiles(str(folder), start)
     if end:
-        files.write_end(end)
+        files.write_end(records.text_of(end))
     files.close()
     shutil.copyfile(folder / records.RECORD, path)
     shutil.rmtree(folder.parent.parent)
@@ -119,7 +119,7 @@ def test_a_record_that_is_half_there_never_makes_up_a_result(tmp_path: Path, boo
     end = End(status=0x500, ended_at=2.5, output_bytes=10)
     files = records.ClaimFiles(str(tmp_path / "runs" / "3" / "1"), start)
     files.spawned(99, 7)
-    files.write_end(end)
+    files.write_end(records.text_of(end))
     files.close()
     path = tmp_path / "runs" / "3" / "1" / records.RECORD
     seen: dict[str, int] = {}

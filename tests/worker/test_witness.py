@@ -38,7 +38,7 @@ GROUPS = {"each its own": [how for how in TRACES if how != "all runs removed"], 
 def erased(rig: Rig, group: str, code: int) -> list[int]:
     """Jobs whose commands do this and wait at the gate; their pids are in `pids`."""
     files = records.ClaimFiles(str(rig.folder / "made" / "77" / "1"), OF_ANOTHER)
-    files.write_end(End(status=0, ended_at=2.0))
+    files.write_end(records.text_of(End(status=0, ended_at=2.0)))
     files.close()
     (rig.folder / "made" / "77" / "1" / "record").rename(rig.folder / "other")
     wait = rig.gate(pause="0.1").wait

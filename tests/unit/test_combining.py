@@ -1,0 +1,123 @@
+"""Threads that add jobs at once: what one does for all, and what each gets."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queue_core.combining import Combining
+from queue_core.errors import InvalidJob, StoreBusy, StoreFull
+from queue_core.model import NewJob, Receipt
+from tests.helpers import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LONG = 10.0
+
+
+def job(name: str) -> NewJob:
+    return NewJob(argv=("true",), name=name)
+
+
+class Store:
+    """Stores nothing before it is let; remembers the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.gate = threading.Event()
+        self.error: Exception | None = None
+
+    def __call__(self, jobs: Sequence[NewJob]) -> list[Receipt]:
+        self.batches.append([one.name or "" for one in jobs])
+        assert self.gate.wait(LONG)
+        if self.error is not None:
+            raise self.error
+        return [Receipt(id=int(one.name or "0"), state="available") for one in jobs]
+
+
+class Callers:
+    """Threads that each add a job, and what they were told."""
+
+    def __init__(self, combining: Combining, store: Store) -> None:
+        self.combining, self.store = combining, store
+        self.told: dict[int, Receipt | Exception | None] = {}
+        self.threads: list[threading.Thread] = []
+
+    def add(self, number: int) -> None:
+        def run() -> None:
+            try:
+                self.told[number] = self.combining.enqueue(job(str(number)))
+            except Exception as error:
+                self.told[number] = error
+
+        self.threads.append(threading.Thread(target=run))
+        self.threads[-1].start()
+
+    def lead_and_follow(self, followers: Sequence[int]) -> None:
+        """One whose batch is being stored, and these that wait for the next."""
+        self.add(1)
+        wait_until(lambda: self.store.batches, "nobody leads")
+        for number in followers:
+            self.add(number)
+        waiting = self.combining._waiting  # pyright: ignore[reportPrivateUsage]
+        wait_until(lambda: len(waiting) == len(followers), "they do not wait")
+
+    def end(self) -> dict[int, Receipt | Exception | None]:
+        self.store.gate.set()
+        for thread in self.threads:
+            thread.join(LONG)
+            assert not thread.is_alive()
+        return self.told
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def test_who_comes_while_one_is_stored_is_stored_together_and_gets_its_own_receipt(store: Store) -> None:
+    callers = Callers(Combining(store, lambda: LONG), store)
+    callers.lead_and_follow([2, 3, 4])
+    told = callers.end()
+    assert (store.batches[0], sorted(store.batches[1])) == (["1"], ["2", "3", "4"])
+    assert told == {number: Receipt(id=number, state="available") for number in (1, 2, 3, 4)}
+
+
+def test_what_the_store_cannot_do_is_told_to_all_and_what_one_is_refused_for_is_left_to_each(store: Store) -> None:
+    store.error = StoreFull("full")
+    callers = Callers(Combining(store, lambda: LONG), store)
+    callers.lead_and_follow([2, 3])
+    assert {type(answer) for answer in callers.end().values()} == {StoreFull}
+    store.error = InvalidJob("one of them")
+    assert Callers(callers.combining, store).combining.enqueue(job("5")) is None
+
+
+def test_one_that_is_not_begun_in_time_is_taken_back_and_the_next_still_come_in(store: Store) -> None:
+    callers = Callers(Combining(store, lambda: -0.99), store)
+    callers.add(1)
+    wait_until(lambda: store.batches, "nobody leads")
+    with pytest.raises(StoreBusy):
+        callers.combining.enqueue(job("2"))
+    assert callers.end() == {1: Receipt(id=1, state="available")}
+    assert callers.combining.enqueue(job("3")) == Receipt(id=3, state="available")
+    assert store.batches == [["1"], ["3"]]
+
+
+def test_an_error_that_nobody_foresaw_ends_nobodys_lead(store: Store) -> None:
+    store.gate.set()
+    combining = Combining(store, lambda: LONG)
+    store.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        combining.enqueue(job("1"))
+    store.error = None
+    assert combining.enqueue(job("2")) == Receipt(id=2, state="available")
+
+
+@pytest.mark.parametrize("needs", [{"ref": "a"}, {"after": (1,)}, {"after_any": ("a",)}, {"after_failure": (1,)}])
+def test_what_speaks_of_other_jobs_goes_alone(store: Store, needs: dict[str, object]) -> None:
+    fields: dict[str, object] = {"argv": ("true",), **needs}
+    assert Combining(store, lambda: LONG).enqueue(NewJob(**fields)) is None  # pyright: ignore[reportArgumentType]
+    assert store.batches == []
