@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from queue_core.model import Caller, JobState, OutcomeKind, Priority, Step
 
     Missed = Literal["skip", "once", "all"]  # what becomes of due times that nobody was there for
+    # A queue in an overview: name, paused (0: no), slots, starts_per_minute, rests_until, jobs in the order of STATES.
+    QueueLine = tuple[str, int, int, int | None, float | None, *tuple[int, ...]]
     By = Literal["person", "automatic"]  # whose will a pause is: a person's, or an agent's or a hook's
 
 
@@ -213,6 +215,13 @@ class QueueRow(Frozen):
     counts: Mapping[str, int]
     starts_per_minute: int | None = None
     rests_until: float | None = None  # it has used up its starts, and hands out nothing before
+
+
+class Totals(Frozen):
+    """What all queues hold together, of one moment."""
+
+    counts: Mapping[str, int]  # jobs by state
+    paused: Mapping[str, int]  # the waiting jobs of paused queues that have any, by their names, in their order
 
 
 class ScheduleRow(Frozen):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from queue_core.home import Home
-    from queue_core.jobs import DeedFilter, Filter, Job, QueueRow, Task
+    from queue_core.jobs import DeedFilter, Filter, Job, Task, Totals
     from queue_core.model import JobState, Origin
     from queue_core.outcomes import OutputFile
     from queue_core.settings import Settings
@@ -84,13 +84,13 @@ class Look:
 
         if it.state not in ("held", "blocked", "scheduled", "available"):
             return None
-        queues = self.store.queues()
+        found = self.store.queues(it.queue)
         limits = self.store.limits()
         needs = self.store.dependencies(it.id) if it.state == "blocked" else ()
         return views.waiting_for(
             it,
             now=self.clock(),
-            queue=next((queue for queue in queues if queue.name == it.queue), None),
+            queue=found[0] if found else None,
             needs=needs,
             successors={
                 one: chain[-1] for one, _, _ in needs if (chain := self.store.chain(one))[-1:] and chain[-1].id != one
@@ -182,19 +182,19 @@ class Look:
         """Counts by state, the queues, the workers, the health."""
         from queue_core import views
 
-        queues = self.store.queues()
-        return views.status(queues, self.worker_view(), self._health(queues))
+        queues = self.store.overview()
+        totals = views.totals(queues)
+        return views.status(queues, totals.counts, self.worker_view(), self._health(totals))
 
     def health_view(self) -> View:
         """How full the queue is, and everything else that a person should know."""
-        return self._health(self.store.queues())
+        return self._health(self.store.totals())
 
-    def _health(self, queues: Sequence[QueueRow]) -> View:
+    def _health(self, totals: Totals) -> View:
         from queue_core import problems, views
 
-        by_state = views.counts(queues)
-        found = problems.found(self, queues, by_state)
-        return views.health_of(by_state, capacity=self.settings.capacity, problems=found)
+        found = problems.found(self, totals)
+        return views.health_of(totals.counts, capacity=self.settings.capacity, problems=found)
 
     def stats(self, *, since: float | str = "24h", queue: str | None = None) -> View:
         """Figures of a window of time that ends now, of one queue or of all: see `figures.report`.

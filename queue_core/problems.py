@@ -10,24 +10,24 @@ from queue_core.health import level
 from queue_core.home import free_mib
 from queue_core.intake import least_free
 from queue_core.jobs import Filter
-from queue_core.model import WAITING
 from queue_core.sqlite import ballast
 from queue_core.views import how_to_approve, pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from queue_core.home import Home
-    from queue_core.jobs import QueueRow
+    from queue_core.jobs import Totals
     from queue_core.look import Look
 
 LARGE_WAL = 32.0  # MiB; SQLite checkpoints every 4, and workers empty it
 FIXED_SQLITE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # each the first of its line without the WAL-reset bug
 
 
-def found(queue: Look, queues: Sequence[QueueRow], by_state: dict[str, int]) -> list[str]:
+def found(queue: Look, totals: Totals) -> list[str]:
     """Everything worth a person's attention now; empty is good."""
+    by_state = totals.counts
     checks = (
         checkup.problem(queue.home),
         _wal(queue),
@@ -39,20 +39,20 @@ def found(queue: Look, queues: Sequence[QueueRow], by_state: dict[str, int]) -> 
         _policy(queue),
         _spool(queue),
         _backups(queue),
-        _paused(queues),
+        _paused(totals.paused),
         _unmanned(queue),
         _schedules(queue),
     )
     return [text for text in checks if text]
 
 
-def _full(queue: Look, by_state: dict[str, int]) -> str | None:
+def _full(queue: Look, by_state: Mapping[str, int]) -> str | None:
     if level(pending(by_state), queue.settings.capacity) != "error":
         return None
     return "the queue is full: agents are refused; let jobs end, cancel some, or raise `capacity`"
 
 
-def _dead(queue: Look, by_state: dict[str, int]) -> str | None:
+def _dead(queue: Look, by_state: Mapping[str, int]) -> str | None:
     """Those that nobody has taken over: of a chain that has died to its end, only the end is to be seen to."""
     count = by_state["dead"]
     if count and queue.scope is None:
@@ -65,7 +65,7 @@ def _dead(queue: Look, by_state: dict[str, int]) -> str | None:
     return f"{count} {letters}: `runq dead list` shows why, `runq dead retry --all` runs them again"
 
 
-def _held(queue: Look, by_state: dict[str, int]) -> str | None:
+def _held(queue: Look, by_state: Mapping[str, int]) -> str | None:
     count = by_state["held"]
     if count and queue.scope is not None:
         count = len(queue.ids(Filter(states=("held",))))
@@ -114,12 +114,10 @@ def _spool(queue: Look) -> str | None:
     return f"{waiting} submissions wait in the spool for the database" if waiting else None
 
 
-def _paused(queues: Sequence[QueueRow]) -> str | None:
-    waiting = {row.name: sum(row.counts[state] for state in WAITING) for row in queues if row.paused}
-    names = [name for name, count in waiting.items() if count]
-    if not names:
+def _paused(waiting: Mapping[str, int]) -> str | None:
+    if not waiting:
         return None
-    count = sum(waiting.values())
+    names, count = list(waiting), sum(waiting.values())
     jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
     if len(names) == 1:
         return f"{jobs} in the paused queue {names[0]}: `runq resume {names[0]}` hands out again"

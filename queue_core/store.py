@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         Link,
         Orphan,
         Page,
+        QueueLine,
         QueueRow,
         ScheduleRow,
         Settlement,
         Task,
+        Totals,
         WorkerRow,
     )
     from queue_core.model import Admission, Caller, JobState, Origin, Receipt
@@ -246,7 +248,18 @@ if TYPE_CHECKING:
 
         def jobs(self, wanted: Filter) -> Page: ...
         def ids(self, wanted: Filter) -> list[int]: ...
-        def queues(self) -> list[QueueRow]: ...
+        def queues(self, name: str | None = None) -> list[QueueRow]:
+            """All queues by their names, or that of this name alone."""
+            ...
+
+        def overview(self) -> list[QueueLine]:
+            """The same of all queues as plain lines: of a thousand, rows would cost as much as reading them."""
+            ...
+
+        def totals(self) -> Totals:
+            """What all queues hold together: costs less than all of them."""
+            ...
+
         def workers(self) -> list[WorkerRow]: ...
         def waiting(self) -> int:
             """How many jobs wait, over all queues."""

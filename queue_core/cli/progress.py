@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from queue_core import views
 from queue_core.cli.tables import coloured, console
 from queue_core.cli.text import command_of, result
 from queue_core.errors import QueueError
@@ -64,7 +63,7 @@ class Working:
 
 
 def _to_do(queue: Queue) -> int:
-    counts = views.counts(queue.store.queues())
+    counts = queue.store.totals().counts
     return counts["available"] + counts["scheduled"] + counts["running"]
 
 

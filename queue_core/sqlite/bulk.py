@@ -6,6 +6,8 @@ the program and its triggers) that are more than those of a row: 37 µs a job on
 
 from __future__ import annotations
 
+from itertools import chain
+
 from queue_core.fastjson import dumps
 from queue_core.lifecycle import entry_state
 from queue_core.model import PRIORITIES, Receipt
@@ -14,22 +16,23 @@ from queue_core.sqlite import audit, queues
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from queue_core.model import Admission
 
-ROWS = (60, 10, 1)  # rows a statement: few different ones, so that each is compiled once
-_SHARED = ("env", "retry", "retries", "caller", "session", "project", "client", "created_at")
-_OWN = (
-    *("id", "state", "queue", "priority", "sequential", "due_at", "argv", "program", "executable", "cwd"),
-    *("timeout", "name", "meta", "reason", "handler", "arguments", "ready_at"),
-)
-_SHARED_DEED = ("at", "caller", "client", "session", "project")
-_OWN_DEED = ("what", "job", "about")
+ROWS = (64, 32, 16, 8, 4, 2, 1)  # rows a statement: few different ones, so that each is compiled once
+MANY = 2_000  # jobs from which on a larger page cache pays
+CACHE = 64 * 1024  # KiB; what does not fit is written to the WAL before the commit already, page by page again
 _NEXT_ID = (
     "SELECT 1 + max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0),"
     " coalesce((SELECT max(id) FROM jobs), 0))"
+)
+# From the rows, which are there already: nothing has to be handed over a second time.
+_NOTE = (
+    "INSERT INTO audit (at, what, job, about, caller, client, session, project)"
+    " SELECT created_at, iif(state = 'held', 'held', 'queued'), id, coalesce(handler, argv),"
+    " caller, client, session, project FROM jobs WHERE id BETWEEN ? AND ? ORDER BY id"
 )
 
 
@@ -84,78 +87,99 @@ def store(tx: sqlite3.Connection, run: Sequence[Admission], now: float, parallel
     for queue in dict.fromkeys([admission.job.queue for admission in run]):
         queues.ensure(tx, queue, parallelism)
     first: int = tx.execute(_NEXT_ID).fetchone()[0]
-    rows = [_row(admission, job_id, now) for job_id, admission in enumerate(run, first)]
-    retry, origin = run[0].retry, run[0].origin
-    shared = (
-        dumps(dict(run[0].env)),
-        dumps([retry.backoff, retry.base, retry.cap, retry.jitter]),
-        retry.retries,
-        *(origin.caller, origin.session, origin.project, origin.client),
-        now,
-    )
-    _insert(tx, "jobs", (_SHARED, _OWN), shared, rows)
-    deeds = [_deed(admission, row) for admission, row in zip(run, rows, strict=True)]
-    by = (now, origin.caller, origin.client, origin.session, origin.project)
-    _insert(tx, "audit", (_SHARED_DEED, _OWN_DEED), by, deeds)
-    return [Receipt(id=row[0], state=row[1]) for row in rows]
+    columns = _columns(tx, run, now)
+    usual: int = tx.execute("PRAGMA cache_size").fetchone()[0]
+    if len(run) >= MANY:
+        tx.execute(f"PRAGMA cache_size = {-CACHE}")
+    try:
+        _insert(tx, first, columns, len(run))
+        _note(tx, first, run, columns["argv"], now)
+    finally:
+        if len(run) >= MANY:
+            tx.execute(f"PRAGMA cache_size = {usual}")
+    return [Receipt(id=job_id, state=state, existing=False) for job_id, state in enumerate(columns["state"], first)]
 
 
-def _row(admission: Admission, job_id: int, now: float) -> tuple[Any, ...]:
-    """The values of `_OWN`."""
-    job = admission.job
-    state = entry_state(held=admission.held is not None, unmet=0, due_at=admission.due_at, now=now)
-    return (
-        job_id,
-        state,
-        job.queue,
-        PRIORITIES.index(job.priority),
-        job.sequential,
-        admission.due_at,
-        dumps(job.argv),
-        admission.program,
-        admission.executable,
-        admission.cwd,
-        admission.timeout,
-        job.name,
-        dumps(dict(job.meta)) if job.meta else None,
-        admission.held,
-        job.handler,
-        dumps(dict(job.arguments)) if job.handler is not None else None,
-        now if state == "available" else None,
-    )
+def _columns(tx: sqlite3.Connection, run: Sequence[Admission], now: float) -> dict[str, list[Any]]:
+    """The values of each column but the id, job by job."""
+    jobs, one, count = [admission.job for admission in run], run[0], len(run)
+    held, due_at, handlers = [it.held for it in run], [it.due_at for it in run], [job.handler for job in jobs]
+    states = [
+        entry_state(held=why is not None, unmet=0, due_at=due, now=now) for why, due in zip(held, due_at, strict=True)
+    ]
+    parks = _parks(tx, handlers)
+    retry = one.retry
+    return {
+        "state": states,
+        "queue": [job.queue for job in jobs],
+        "priority": [PRIORITIES.index(job.priority) for job in jobs],
+        "sequential": [job.sequential for job in jobs],
+        "due_at": due_at,
+        "parked": [
+            parks.get(handler) if state == "available" else None
+            for handler, state in zip(handlers, states, strict=True)
+        ],
+        "argv": [dumps(job.argv) for job in jobs],
+        "program": [it.program for it in run],
+        "executable": [it.executable for it in run],
+        "cwd": [it.cwd for it in run],
+        "env": [dumps(dict(one.env))] * count,
+        "timeout": [it.timeout for it in run],
+        "retry": [dumps([retry.backoff, retry.base, retry.cap, retry.jitter])] * count,
+        "retries": [retry.retries] * count,
+        "name": [job.name for job in jobs],
+        "meta": [dumps(dict(job.meta)) if job.meta else None for job in jobs],
+        **{name: [getattr(one.origin, name)] * count for name in ("caller", "session", "project", "client")},
+        "created_at": [now] * count,
+        "reason": held,
+        "handler": handlers,
+        "arguments": [None if job.handler is None else dumps(dict(job.arguments)) for job in jobs],
+        "ready_at": [now if state == "available" else None for state in states],
+    }
 
 
-def _deed(admission: Admission, row: tuple[Any, ...]) -> tuple[str, int, str]:
-    """The values of `_OWN_DEED`."""
-    job = admission.job
-    what = "queued" if admission.held is None else "held"
-    return what, row[0], job.handler or audit.command(job.argv, row[_OWN.index("argv")])
+def _parks(tx: sqlite3.Connection, handlers: Sequence[str | None]) -> dict[str | None, str]:
+    """Where jobs are parked whose handler no claiming worker has, by handler.
+
+    A trigger sees to that in any case, but only when the row is there: a second change, and a second count, a row.
+    """
+    named = {handler for handler in handlers if handler is not None}
+    sql = "SELECT 1 FROM worker_handlers WHERE handler = ?"
+    return {handler: "@" + handler for handler in named if tx.execute(sql, (handler,)).fetchone() is None}
 
 
-def _insert(
-    tx: sqlite3.Connection,
-    table: str,
-    columns: tuple[tuple[str, ...], tuple[str, ...]],
-    shared: tuple[Any, ...],
-    rows: Sequence[tuple[Any, ...]],
-) -> None:
-    """Insert rows that have the values of the first `columns` in common."""
-    done = 0
+def _insert(tx: sqlite3.Connection, first: int, columns: dict[str, list[Any]], count: int) -> None:
+    """Insert the rows; what all of them have in common is handed over once a statement."""
+    shared = {name: values[0] for name, values in columns.items() if values.count(values[0]) == count}
+    own: dict[str, Sequence[Any]] = {"id": range(first, first + count)}
+    own.update({name: values for name, values in columns.items() if name not in shared})
+    rows, common, done = list(zip(*own.values(), strict=True)), tuple(shared.values()), 0
     for size in ROWS:
-        if len(rows) - done < size:
+        if count - done < size:
             continue
-        statement = _statement(table, *columns, size)
-        for start in range(done, len(rows) - size + 1, size):
-            values = list(shared)
-            for row in rows[start : start + size]:
-                values += row
-            tx.execute(statement, values)
-            done = start + size
+        statement = _statement(shared, own, size)
+        while count - done >= size:
+            tx.execute(statement, (*common, *chain.from_iterable(rows[done : done + size])))
+            done += size
 
 
-def _statement(table: str, shared: tuple[str, ...], own: tuple[str, ...], size: int) -> str:
+def _statement(shared: Iterable[str], own: Collection[str], size: int) -> str:
     row = f"({', '.join('?' * len(own))})"
+    common = [*shared]
     return (
-        f"INSERT INTO {table} ({', '.join((*shared, *own))})"
-        f" SELECT {', '.join('?' * len(shared))}, own.* FROM (VALUES {', '.join([row] * size)}) AS own"
+        f"INSERT INTO jobs ({', '.join((*common, *own))})"
+        f" SELECT {', '.join('?' * len(common))}, own.* FROM (VALUES {', '.join([row] * size)}) AS own"
     )
+
+
+def _note(tx: sqlite3.Connection, first: int, run: Sequence[Admission], written: Sequence[str], now: float) -> None:
+    """Note who has queued them; commands that are too long for the trail one by one."""
+    noted = 0
+    for place, text in enumerate(written):
+        if len(text) > audit.LONGEST:
+            tx.execute(_NOTE, (first + noted, first + place - 1))
+            one = run[place]
+            what = "queued" if one.held is None else "held"
+            audit.note(tx, what, one.origin, now, job=first + place, about=audit.command(one.job.argv, text))
+            noted = place + 1
+    tx.execute(_NOTE, (first + noted, first + len(run) - 1))

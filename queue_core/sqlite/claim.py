@@ -25,8 +25,15 @@ _PROMOTE = (
     "UPDATE jobs SET state = 'available', ready_at = due_at WHERE id IN"
     f" (SELECT id FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT {DUE_BATCH})"
 )
-_IS_DUE = "SELECT 1 FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT 1"
-_MOST_HERE = "SELECT value FROM meta WHERE name = 'max_running'"
+# Whether jobs are due, and rests are to be looked at; how many may start in a minute, and run here; how many run here.
+_STANDING = (
+    "SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ?),"
+    " EXISTS (SELECT 1 FROM queues INDEXED BY queues_resting WHERE rests_until IS NOT NULL),"
+    " (SELECT value FROM meta WHERE name = 'starts_per_minute'),"
+    " (SELECT value FROM meta WHERE name = 'max_running'),"
+    " (SELECT count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND host = ?)"
+)
+MOST_PARKED = 500  # jobs set aside in one transaction, while others wait to write
 PAGE = 64  # queues looked at in one go
 _READY = (
     "SELECT turn, name, running, ready, handled, slots, starts_per_minute FROM queues INDEXED BY queues_ready"
@@ -51,14 +58,17 @@ _FIRST_HANDLED = (
     " AND state = 'available' AND parked IS NULL AND handler IS NOT NULL ORDER BY priority, id LIMIT 1"
 )
 _RUNS_COMMANDS = "SELECT 1 FROM workers WHERE claiming = 1 AND keeper <> '' LIMIT 1"
+_LEASE_COLUMNS = (
+    "claim, queue, argv, program, executable, cwd, env, caller, approved_at, stdin_path, timeout, session, project,"
+    " attempt, handler, arguments, escalated_from, (SELECT stdin FROM inputs WHERE job = jobs.id)"
+)
+_HEADS = _HEAD.replace(_HEAD_COLUMNS, f"SELECT id, {_LEASE_COLUMNS}, sequential, locks FROM jobs")
 _CLAIM = (
     "UPDATE jobs SET state = 'running', claim = claim + 1, attempt = attempt + 1, lease_token = ?, worker = ?,"
     " keeper = iif(handler IS NULL, ?, ''), host = ?, started_at = ?, reason = NULL WHERE id = ?"
     " AND state = 'available'"
-    " RETURNING id, claim, queue, argv, program, executable, cwd, env, caller, approved_at, stdin_path, timeout,"
-    " session, project, attempt, handler, arguments, escalated_from,"
-    " (SELECT stdin FROM inputs WHERE job = jobs.id)"
 )
+_CLAIM_ONE = f"{_CLAIM} RETURNING id, {_LEASE_COLUMNS}"
 # A queue that was served last has the last turn already, and stays there.
 _END_TURN = (
     "UPDATE queues SET turn = (SELECT max(turn) + 1 FROM queues)"
@@ -81,6 +91,12 @@ class Claimant:
     ) -> None:
         self.worker, self.keeper, self.host, self.tokens = worker, keeper, host, tokens
         self.handlers, self.commands = tuple(handlers), commands
+        self.may_park = MOST_PARKED  # how many more in this transaction
+
+    @property
+    def is_through(self) -> bool:
+        """Whether the last claim has looked at all; if not, there may be more after what it has set aside."""
+        return self.may_park > 0
 
 
 def claim(
@@ -92,14 +108,21 @@ def claim(
     now: float,
     may_run: MayRun | None = None,
 ) -> list[Lease]:
-    """Up to `want` leases. `may_run` is asked about agents' jobs: a reason sends one back to held."""
-    promote_due(tx, now)
-    quotas.end_rests(tx, now)
-    starts_left = quotas.left_of_all(tx, now)
-    room = _most_here(tx, max_running) - _running_here(tx, claimant.host)
+    """Up to `want` leases. `may_run` is asked about agents' jobs: a reason sends one back to held.
+
+    There may be more to claim, in another transaction, if the claimant is not `is_through` then.
+    """
+    claimant.may_park = MOST_PARKED
+    due, rests, limit, most_here, running_here = tx.execute(_STANDING, (now, claimant.host)).fetchone()
+    if due:  # in the claim itself, so that 1 s is 1 s
+        tx.execute(_PROMOTE, (now,))
+    if rests:
+        quotas.end_rests(tx, now)
+    starts_left = None if limit is None else quotas.left_of_all(tx, now)
+    room = (max_running if most_here is None else most_here) - running_here  # what a worker has stored, all obey
     want = min(want, room, want if starts_left is None else starts_left)
     leases = _serve_only_queue(tx, claimant, want, now) if want > 0 else []
-    while len(leases) < want:
+    while len(leases) < want and claimant.is_through:
         served = _serve_each_queue_once(tx, claimant, want - len(leases), now, may_run)
         if not served:
             break
@@ -107,24 +130,6 @@ def claim(
     if leases and starts_left is not None:
         quotas.count_for_all(tx, leases, now)
     return leases
-
-
-def _most_here(tx: sqlite3.Connection, otherwise: int) -> int:
-    """How many jobs may run on one host: what a worker has stored, which all obey."""
-    row = tx.execute(_MOST_HERE).fetchone()
-    return otherwise if row is None else row[0]
-
-
-def promote_due(tx: sqlite3.Connection, now: float) -> None:
-    """Scheduled jobs whose time has come are available: in the claim itself, so that 1 s is 1 s."""
-    if tx.execute(_IS_DUE, (now,)).fetchone():
-        tx.execute(_PROMOTE, (now,))
-
-
-def _running_here(tx: sqlite3.Connection, host: str) -> int:
-    return tx.execute(
-        "SELECT count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND host = ?", (host,)
-    ).fetchone()[0]
 
 
 def _serve_only_queue(tx: sqlite3.Connection, claimant: Claimant, want: int, now: float) -> list[Lease]:
@@ -140,15 +145,17 @@ def _serve_only_queue(tx: sqlite3.Connection, claimant: Claimant, want: int, now
     queue = _Queue(*found[0])
     if queue.handled or queue.starts_per_minute is not None:
         return []
-    leases: list[Lease] = []
-    for head in tx.execute(_HEAD, (queue.name, min(want, queue.slots - queue.running))).fetchall():
-        job_id, sequential, lock_list, caller, _ = head
-        if sequential or lock_list or caller == "agent":
+    claimed: list[tuple[Any, ...]] = []
+    for head in tx.execute(_HEADS, (queue.name, min(want, queue.slots - queue.running))).fetchall():
+        *_, sequential, lock_list = head
+        if sequential or lock_list or head[8] == "agent":
             break
-        leases.append(_claim_one(tx, claimant, job_id, now))
-    if leases:
+        claimed.append((claimant.tokens(), head[0], head[1] + 1, *head[2:14], head[14] + 1, *head[15:19]))
+    if claimed:
+        by = (claimant.worker, claimant.keeper, claimant.host, now)
+        tx.executemany(_CLAIM, [(token, *by, job_id) for token, job_id, *_ in claimed])
         _end_turn(tx, queue.name)
-    return leases
+    return [_lease(token, row) for token, *row in claimed]
 
 
 def _serve_each_queue_once(
@@ -166,7 +173,7 @@ def _serve_each_queue_once(
             _end_turn(tx, queue.name)
             if queue.starts_per_minute is not None:
                 quotas.count_for_queue(tx, queue.name, queue.starts_per_minute, leases[-1], now)
-        if len(leases) == want:
+        if len(leases) == want or not claimant.is_through:
             break
     return leases
 
@@ -210,16 +217,17 @@ def _startable_head(
     """The first job of the queue if it may start now. What cannot run at all is set aside on the way."""
     # Without jobs of other kinds the first that this worker can run is the queue's first.
     mixed = bool(queue.handled or (queue.ready and not claimant.commands))
-    while True:
+    while claimant.is_through:
         row = _head(tx, claimant, queue.name)
         if row is None:
             return None
         job_id, sequential, lock_list, caller, priority = row
         if caller == "agent" and may_run and _hold(tx, job_id, queue.name, lock_list, may_run, now):
+            claimant.may_park -= 1
             mixed = True  # a lock that it could have taken may have woken a job of another kind
             continue
         wanted: list[str] = loads(lock_list) if lock_list else []
-        if _is_parked(tx, job_id, queue.name, wanted):
+        if _is_parked(tx, claimant, job_id, queue.name, wanted):
             mixed = True
             continue
         if sequential and queue.running:
@@ -228,14 +236,16 @@ def _startable_head(
             return None
         locks.take(tx, wanted)
         return job_id
+    return None
 
 
-def _is_parked(tx: sqlite3.Connection, job_id: int, queue: str, wanted: Sequence[str]) -> bool:
+def _is_parked(tx: sqlite3.Connection, claimant: Claimant, job_id: int, queue: str, wanted: Sequence[str]) -> bool:
     """Set a job aside if a lock that it wants is full."""
     full = locks.first_full(tx, wanted)
     if full is None:
         return False
     locks.park(tx, job_id, queue, full, wanted)
+    claimant.may_park -= 1
     return True
 
 
@@ -263,12 +273,13 @@ def _others_come_first(
     What waits for a lock is set aside, as its own worker would, and what nobody runs holds nobody up.
     """
     commands = claimant.commands or tx.execute(_RUNS_COMMANDS).fetchone() is not None
-    while True:
+    while claimant.is_through:
         first = _first_of_others(tx, queue, commands=commands, barriers_only=not sequential)
         if first is None or _place(first) >= place:
             return False
-        if not _is_parked(tx, first[0], queue, loads(first[2]) if first[2] else []):
+        if not _is_parked(tx, claimant, first[0], queue, loads(first[2]) if first[2] else []):
             return True
+    return True
 
 
 def _first_of_others(
@@ -299,7 +310,11 @@ def _hold(tx: sqlite3.Connection, job_id: int, queue: str, lock_list: str | None
 def _claim_one(tx: sqlite3.Connection, claimant: Claimant, job_id: int, now: float) -> Lease:
     token = claimant.tokens()
     values = (token, claimant.worker, claimant.keeper, claimant.host, now, job_id)
-    row = tx.execute(_CLAIM, values).fetchone()
+    return _lease(token, tx.execute(_CLAIM_ONE, values).fetchone())
+
+
+def _lease(token: str, row: Sequence[Any]) -> Lease:
+    """The lease of a job: its id, and `_LEASE_COLUMNS` as they are now that it is claimed."""
     return Lease(
         job=row[0],
         claim=row[1],

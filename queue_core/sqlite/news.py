@@ -34,15 +34,15 @@ _SINCE = (
 )
 _HELD = (
     "SELECT id FROM jobs INDEXED BY jobs_waiting"
-    f" WHERE state IN ('held', 'blocked', 'dead') AND state = 'held' AND {_MINE} ORDER BY id"
+    f" WHERE (state = 'held' OR state = 'blocked' OR state = 'dead') AND state = 'held' AND {_MINE} ORDER BY id"
 )
 _RUNNING = f"SELECT count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND {_MINE}"
 _WAITING = (
     "SELECT (SELECT count(*) FROM jobs INDEXED BY jobs_project WHERE project IN (:project, :real)"
-    " AND state IN ('held', 'blocked', 'scheduled', 'available'))"
+    " AND (state = 'held' OR state = 'blocked' OR state = 'scheduled' OR state = 'available'))"
     " + (SELECT count(*) FROM jobs INDEXED BY jobs_session WHERE session = :session"
     " AND (project IS NULL OR project NOT IN (:project, :real))"
-    " AND state IN ('held', 'blocked', 'scheduled', 'available'))"
+    " AND (state = 'held' OR state = 'blocked' OR state = 'scheduled' OR state = 'available'))"
 )
 _ALL_WAITING = "SELECT coalesce(sum(held + blocked + scheduled + available), 0) FROM queues"
 _ITEMS = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ALL = ""  # under this name the starts of all queues together are counted
 
-_WAITING = "state IN ('held', 'blocked', 'scheduled', 'available')"
+_WAITING = "(state = 'held' OR state = 'blocked' OR state = 'scheduled' OR state = 'available')"
 _WAIT_IN_PROJECT = f"SELECT count(*) FROM jobs INDEXED BY jobs_project WHERE project = ? AND {_WAITING}"
 _WAIT_IN_SESSION = f"SELECT count(*) FROM jobs INDEXED BY jobs_session WHERE session = ? AND {_WAITING}"
 

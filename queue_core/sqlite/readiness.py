@@ -12,6 +12,18 @@ if TYPE_CHECKING:
 # A rest that is over; or it would last for more than a minute, since the clock was set back: a claim shortens it.
 _RESTED = f"(rests_until <= ? OR rests_until > ? + {WINDOW})"
 
+# The jobs that have been due for longest. If none of them could start (their queues may be paused), and there are
+# more, it is left to a claim to find out: it makes them all available, so that nobody walks past them again.
+MOST_DUE = 500
+_DUE = (
+    "SELECT queue, handler FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ?"
+    f" ORDER BY due_at LIMIT {MOST_DUE}"
+)
+_MORE_DUE = (
+    "SELECT 1 FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ?"
+    f" ORDER BY due_at LIMIT 1 OFFSET {MOST_DUE}"
+)
+
 
 def _has_handled(handlers: tuple[str, ...]) -> str:
     """A condition on queues: there is a job for one of these handlers, which are its parameters."""
@@ -42,13 +54,13 @@ def _something_to_claim(now: float, handlers: tuple[str, ...], *, commands: bool
     kinds = [f"jobs.handler IN ({marks(handlers)})"] if handlers else []
     kinds += ["jobs.handler IS NULL"] if commands else []
     due = yield (
-        "SELECT 1 FROM jobs INDEXED BY jobs_scheduled JOIN queues ON queues.name = jobs.queue"
-        f" WHERE jobs.state = 'scheduled' AND due_at <= ? AND queues.paused = 0 AND ({' OR '.join(kinds) or 'false'})"
+        f"SELECT 1 FROM ({_DUE}) jobs CROSS JOIN queues ON queues.name = jobs.queue"
+        f" WHERE queues.paused = 0 AND ({' OR '.join(kinds) or 'false'})"
         " AND queues.barred = 0 AND queues.running < queues.slots"
         f" AND (queues.rests_until IS NULL OR {_RESTED}) LIMIT 1",
         (now, *handlers, now, now),
     )
-    return bool(due)
+    return bool(due or (yield _MORE_DUE, (now,)))
 
 
 def _rested_queues(now: float, handlers: tuple[str, ...], *, commands: bool) -> Statement:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         Link,
         Orphan,
         Page,
+        QueueLine,
         QueueRow,
         ScheduleRow,
         Task,
+        Totals,
         WorkerRow,
     )
     from queue_core.model import Caller, JobState
@@ -125,10 +127,20 @@ class Reading:
 
         return self._read(reads.ids(wanted))
 
-    def queues(self) -> list[QueueRow]:
+    def queues(self, name: str | None = None) -> list[QueueRow]:
         from queue_core.sqlite import reads
 
-        return self._read(reads.queues())
+        return self._read(reads.queues(name))
+
+    def overview(self) -> list[QueueLine]:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.overview())
+
+    def totals(self) -> Totals:
+        from queue_core.sqlite import reads
+
+        return self._read(reads.totals())
 
     def workers(self) -> list[WorkerRow]:
         from queue_core.sqlite import reads

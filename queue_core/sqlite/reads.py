@@ -7,9 +7,9 @@ server's asynchronous one (`run_async`), and all statements of a read see one sn
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.jobs import Attempt, Job, Link, Orphan, Page, QueueRow, Task, WorkerRow
+from queue_core.jobs import Attempt, Job, Link, Orphan, Page, QueueRow, Task, Totals, WorkerRow
 from queue_core.lifecycle import standing
-from queue_core.model import PRIORITIES, STATES, Step
+from queue_core.model import PRIORITIES, STATES, WAITING, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from queue_core.jobs import Filter
+    from queue_core.jobs import Filter, QueueLine
 
     T = TypeVar("T")
     Statement = tuple[str, tuple[object, ...]]
@@ -52,8 +52,13 @@ WITH RECURSIVE later (id, state) AS (
   SELECT j.id, j.state FROM later JOIN jobs j INDEXED BY jobs_successors ON j.escalated_from = later.id)
 SELECT state FROM later"""
 _COUNTERS = ", ".join(STATES)
+_QUEUE_COLUMNS = f"name, paused, slots, barred, starts_per_minute, rests_until, {_COUNTERS}"
+_OVERVIEW = f"SELECT name, paused, slots, starts_per_minute, rests_until, {_COUNTERS} FROM queues ORDER BY name"
+_QUEUES = f"SELECT {_QUEUE_COLUMNS} FROM queues ORDER BY name"
+_QUEUE = f"SELECT {_QUEUE_COLUMNS} FROM queues WHERE name = ?"
+_WAIT = " + ".join(WAITING)
 # The states whose jobs an index holds, in the index's own words: SQLite does not see it in placeholders.
-_WAITING_INDEX = "jobs_waiting", "state IN ('held', 'blocked', 'dead')"
+_WAITING_INDEX = "jobs_waiting", "(state = 'held' OR state = 'blocked' OR state = 'dead')"
 _STATE_INDEXES = {
     "running": ("jobs_running", "state = 'running'"),
     **dict.fromkeys(("held", "blocked", "dead"), _WAITING_INDEX),
@@ -212,12 +217,9 @@ def marks(values: Iterable[object]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def queues() -> Read[list[QueueRow]]:
-    """All queues with their counters."""
-    rows = yield (
-        f"SELECT name, paused, slots, barred, starts_per_minute, rests_until, {_COUNTERS} FROM queues ORDER BY name",
-        (),
-    )
+def queues(name: str | None = None) -> Read[list[QueueRow]]:
+    """All queues with their counters, or one."""
+    rows = yield (_QUEUES, ()) if name is None else (_QUEUE, (name,))
     return [
         QueueRow(
             name=row[0],
@@ -230,6 +232,22 @@ def queues() -> Read[list[QueueRow]]:
         )
         for row in rows
     ]
+
+
+def overview() -> Read[list[QueueLine]]:
+    """All queues as lines of an overview."""
+    rows = yield (
+        f"SELECT name, paused, slots, starts_per_minute, rests_until, {_COUNTERS} FROM queues ORDER BY name",
+        (),
+    )
+    return rows  # pyright: ignore[reportReturnType]
+
+
+def totals() -> Read[Totals]:
+    """What all queues hold together, summed up by SQLite: a thousand rows need not be made for that."""
+    rows = yield f"SELECT {', '.join(f'coalesce(sum({state}), 0)' for state in STATES)} FROM queues", ()
+    paused = yield f"SELECT name, {_WAIT} AS wait FROM queues WHERE paused > 0 AND wait > 0 ORDER BY name", ()
+    return Totals(counts=dict(zip(STATES, rows[0], strict=True)), paused=dict(paused))
 
 
 def workers() -> Read[list[WorkerRow]]:
@@ -322,5 +340,5 @@ def standings(wanted: tuple[int, ...]) -> Read[dict[int, str]]:
 
 def waiting() -> Read[int]:
     """How many jobs wait, over all queues."""
-    rows = yield "SELECT coalesce(sum(held + blocked + scheduled + available), 0) FROM queues", ()
+    rows = yield f"SELECT coalesce(sum({_WAIT}), 0) FROM queues", ()
     return rows[0][0]

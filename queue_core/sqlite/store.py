@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _thread
 
-from queue_core.errors import InvalidJob, StoreFull
+from queue_core.errors import InvalidJob, StoreError, StoreFull
 from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, sqlite3
 from queue_core.sqlite.reading import Reading
 
@@ -144,16 +144,24 @@ class SqliteStore(Reading):
             worker=worker, keeper=keeper, host=host, tokens=tokens, handlers=handlers, commands=commands
         )
 
+        def claim_more(tx: sqlite3.Connection, wanted: int) -> list[Lease]:
+            return claim(tx, claimant, want=wanted, max_running=max_running, now=now, may_run=may_run)
+
         def settle_and_claim(tx: sqlite3.Connection) -> tuple[list[JobState | None], list[Lease]]:
-            states = settle(tx, settlements, **how)
-            return states, claim(tx, claimant, want=want, max_running=max_running, now=now, may_run=may_run)
+            return settle(tx, settlements, **how), claim_more(tx, want)
 
         try:
-            return self._writer.write(settle_and_claim)
+            states, leases = self._writer.write(settle_and_claim)
         except StoreFull:
             if not settlements:
                 raise
             return self.settle(settlements, **how), []
+        while len(leases) < want and not claimant.is_through:
+            try:
+                leases += self._writer.write(claim_more, want - len(leases))
+            except StoreError:  # what was done is done: the caller has to hear of it
+                break
+        return states, leases
 
     def settle(
         self,

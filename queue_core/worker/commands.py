@@ -18,6 +18,7 @@ from queue_core.errors import QueueError
 from queue_core.jobs import Outcome, Settlement
 from queue_core.keeper import boot as keeper_boot
 from queue_core.keeper import records
+from queue_core.logs import say_each
 from queue_core.worker.link import KeeperLink
 from queue_core.worker.requests import spawn_request
 from queue_core.worker.sealing import Sealer
@@ -137,12 +138,13 @@ class Commands:
     def start(self, leases: Sequence[Lease]) -> None:
         """Have the keeper start what was claimed."""
         requests: list[dict[str, Any]] = []
+        starting = [(lease.job, lease.claim, lease.program) for lease in leases]
+        say_each(log, "job %d claim %d starts: %s", starting)
         for lease in leases:
             self._leases[lease.job, lease.claim] = lease.token
             self._sealer.expect((lease.job, lease.claim), lease.env)
             if lease.stdin is None:
                 self._without_input.add((lease.job, lease.claim))
-            log.info("job %d claim %d starts: %s", lease.job, lease.claim, lease.program)
             try:
                 requests.append(spawn_request(lease, self._queue.home, self._queue.settings, self._environments))
             except records.InTheWay as error:  # the job's own trouble, which no other job has to wait for
@@ -239,6 +241,7 @@ class Commands:
         self._sealer.forget(claim)
         if claim in self._disowned:
             self._disowned.discard(claim)
+            self._without_input.discard(claim)  # it is settled by somebody else
         elif token is not None:
             self._ended.append(Settlement(job=claim[0], claim=claim[1], token=token, outcome=outcome))
             self._wake()

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from queue_core import changes, checkup, safekeeping, spool
 from queue_core.errors import QueueError
@@ -16,12 +17,13 @@ from queue_core.jobs import Filter
 from queue_core.keeper import protocol
 from queue_core.liveness import forget_worker, worker_lives
 from queue_core.sqlite import ballast
-from queue_core.worker.threads import on_thread
+from queue_core.worker.threads import OwnThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from queue_core.jobs import Orphan
+    from queue_core.recovery import Found
     from queue_core.service import Queue
 
 log = logging.getLogger("runq.janitor")
@@ -41,28 +43,45 @@ class Janitor:
     def __init__(self, queue: Queue, adopt: Callable[[Sequence[Orphan]], None]) -> None:
         self._queue = queue
         self._adopt = adopt
+        self._thread = OwnThread("runq-janitor")
         self._seen_dead: set[str] = set()  # keepers, in the last round
         self._says_spent = False  # that the ballast is: it is said once
         self._backups_from = self._snapshots_from = 0.0  # monotonic: none before
 
     async def run(self) -> None:
         """Make a round every few seconds, until cancelled."""
-        await _attempt(self._back_up_if_due)  # at once: many workers live for less than a round
-        await _attempt(self._check_if_due)
+        await self._do(self._back_up_if_due)  # at once: many workers live for less than a round
+        await self._do(self._check_if_due)
         while True:
             await anyio.sleep(ROUND)
             await self.round()
-            await _attempt(self._prune_if_due)
-            await _attempt(self._back_up_if_due)
+            await self._do(self._do_what_is_due)
 
     async def round(self) -> None:
         """One round; what fails now is tried again in the next, and keeps nothing else from being done."""
-        await _attempt(self._queue.ingest_spool)
-        found = await _attempt(self._queue.recover)
+        found = await self._do(self._make_round)
         if found and (found.adoptable or found.alone):
             self._adopt([*found.adoptable, *found.alone])
-        await _attempt(self._tidy)
-        await _attempt(lambda: safekeeping.tidy(self._queue.home))
+
+    def close(self) -> None:
+        """There will be no more rounds."""
+        self._thread.close()
+
+    async def _do(self, step: Callable[[], T]) -> T | None:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        return await self._thread.do(lambda: _attempt(step))
+
+    def _make_round(self) -> Found | None:
+        _attempt(self._queue.ingest_spool)
+        found = _attempt(self._queue.recover)
+        _attempt(self._tidy)
+        _attempt(lambda: safekeeping.tidy(self._queue.home))
+        return found
+
+    def _do_what_is_due(self) -> None:
+        """Most rounds it is nothing, for which one way to the thread and back is enough."""
+        _attempt(self._prune_if_due)
+        _attempt(self._back_up_if_due)
 
     def _tidy(self) -> None:
         spool.keep_ballast(self._queue.home)
@@ -145,10 +164,10 @@ class Janitor:
         self._seen_dead = dead
 
 
-async def _attempt(step: Callable[[], T]) -> T | None:
-    """Do a step that may block; None, and a line in the log, when it fails."""
+def _attempt(step: Callable[[], T]) -> T | None:
+    """Do a step; None, and a line in the log, when it fails."""
     try:
-        return await on_thread(step)
+        return step()
     except Exception as error:  # whatever it is, housekeeping ends no work
         log.warning("%s", error, exc_info=not isinstance(error, (QueueError, OSError)))
         return None

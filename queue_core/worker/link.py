@@ -10,6 +10,7 @@ import anyio
 from queue_core.errors import KeeperError
 from queue_core.keeper import protocol
 from queue_core.worker.groups import task_group
+from queue_core.worker.waking import whenever_readable
 
 if TYPE_CHECKING:
     import socket
@@ -101,23 +102,26 @@ class KeeperLink:
 
     async def _read(self, heard: Callable[[KeeperLink, Message], None]) -> None:
         lines = protocol.Lines()
+
+        def read() -> bool:
+            data = self._received()
+            for message in lines.feed(data or b""):
+                heard(self, message)
+            return data != b""
+
         try:
-            while data := await self._receive():
-                for message in lines.feed(data):
-                    heard(self, message)
+            await whenever_readable(self._socket, read)
         except KeeperError as error:
             log.warning("keeper %s speaks nonsense: %s", self.keeper, error)
 
-    async def _receive(self) -> bytes:
-        """What the keeper has said; nothing when it is gone."""
-        while True:
-            await anyio.wait_readable(self._socket)
-            try:
-                return self._socket.recv(AT_ONCE)
-            except BlockingIOError:
-                continue
-            except OSError:
-                return b""
+    def _received(self) -> bytes | None:
+        """What the keeper has said; None if it was nothing, and nothing at all (b"") when it is gone."""
+        try:
+            return self._socket.recv(AT_ONCE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
     async def _write(self) -> None:
         """Send what the socket did not take at once."""

@@ -12,11 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.lowlevel
 
 from queue_core import changes
 from queue_core.errors import KeeperError, QueueError, StoreBusy, StoreFull
 from queue_core.liveness import LifeLock, asked_to_leave
+from queue_core.logs import say_each
 from queue_core.sqlite import ballast
 from queue_core.worker.claims import Claims
 from queue_core.worker.groups import task_group
@@ -27,6 +27,7 @@ from queue_core.worker.ruling import Ruling
 from queue_core.worker.settling import settle_each
 from queue_core.worker.sleep import Awakening
 from queue_core.worker.threads import OwnThread, on_thread
+from queue_core.worker.waking import Wake, whenever_readable
 from queue_core.worker.whole import import_whole
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from queue_core.jobs import Lease, Orphan, Settlement
-    from queue_core.keeper.protocol import Claim
     from queue_core.model import JobState
     from queue_core.service import Queue
     from queue_core.worker.options import Mode
@@ -65,10 +65,11 @@ class Worker:
         self.mode: Mode = "work"
         self.on_settled = on_settled
         self._on_ready = on_ready
-        self._wake = anyio.Event()
+        self._wake = Wake()
         self._jobs = Claims(queue, commands=self.options.commands, wake=self.wake, refused=self._pause_claims)
         self._awakening = Awakening(queue, self._jobs)
-        self._exchanges = OwnThread(f"runq-exchange-{self.id}")
+        self._store_thread = OwnThread(f"runq-store-{self.id}")
+        self._janitor = Janitor(queue, self._adopt)
         self._ruling = Ruling(queue)
         self._found: Sequence[Orphan] = ()  # what dead workers left, to be taken over
         self._claims_from = 0.0  # monotonic: no claims before
@@ -132,9 +133,8 @@ class Worker:
         await register(self.queue, self.id, self._jobs, booted_by=self.options.booted_by)
         self._registered = True
         self._on_ready()
-        janitor = Janitor(self.queue, self._adopt)
-        await janitor.round()
-        tasks.start_soon(janitor.run)
+        await self._janitor.round()
+        tasks.start_soon(self._janitor.run)
 
     async def _leave(self, life: LifeLock) -> None:
         if self._bell:
@@ -148,7 +148,8 @@ class Worker:
         else:
             life.release()
         changes.ring(self.queue.home, "work", "watch")
-        self._exchanges.close()
+        self._store_thread.close()
+        self._janitor.close()
         await self._jobs.dismiss()
         log.info("worker %s left", self.id)
 
@@ -168,7 +169,7 @@ class Worker:
 
     async def _work(self) -> None:
         while True:
-            self._wake = anyio.Event()
+            self._wake.clear()
             try:
                 await self._turn()
                 if await self._may_leave():
@@ -177,12 +178,7 @@ class Worker:
             except (StoreBusy, StoreFull) as error:
                 await self._bear(error)
                 continue
-            if self._wake.is_set():  # as it often is when there is much to do
-                await anyio.lowlevel.checkpoint()
-                continue
-            with anyio.move_on_after(self._patience()) as waited:
-                await self._wake.wait()
-            if waited.cancelled_caught:
+            if not await self._wake.wait(self._patience()):
                 self._look_around = True
 
     async def _bear(self, error: QueueError) -> None:
@@ -196,29 +192,21 @@ class Worker:
         await anyio.sleep(STORE_PAUSE)
 
     async def _turn(self) -> None:
-        """One exchange with the store, and whatever else is asked of this worker."""
+        """One exchange with the store, then whatever else is asked of this worker: who has rung waits for a claim."""
         self._look_around |= await self._awakening.verify()
         begun = self.queue.clock()
         if self._claims:
             await self._take_over()
             await self._renew_keeper()
-            await self._fire_schedules()
         elif not self._stopped_claiming:
             await self._stop_claiming()
         ended = self._jobs.take_ended()
         want = self._want()
         if ended or want:
             await self._exchange(ended, want)
-        if self._look_around or self._jobs.to_look_at or self.mode == "stop":
+        due = self._more_is_due or (self._due is not None and self._due <= begun)
+        if self._look_around or due or self._jobs.to_look_at or self.mode == "stop":
             await self._follow_requests(begun)
-
-    async def _fire_schedules(self) -> None:
-        """Queue what schedules have due, a batch a turn."""
-        self._look_around |= self._more_is_due or (self._due is not None and self._due <= self.queue.clock())
-        if self._look_around:
-            self._more_is_due = await self._in_store(self.queue.schedules.fire_due)
-        if self._more_is_due:
-            self.wake()
 
     def _want(self) -> int:
         if not self._claims or not (self._can_run_commands or self._jobs.handlers):
@@ -243,7 +231,7 @@ class Worker:
 
     async def _exchange(self, ended: Sequence[Settlement], want: int) -> None:
         try:
-            states, leases = await self._exchanges.do(lambda: self._settle_and_claim(ended, want))
+            states, leases = await self._store_thread.do(lambda: self._settle_and_claim(ended, want))
         except Exception as error:
             if isinstance(error, QueueError):
                 self._jobs.put_back(ended)
@@ -259,8 +247,7 @@ class Worker:
             self._idle_since = time.monotonic()
         if leases and self.queue.settings.limits_starts:
             self._look_around = True  # a queue may have begun to rest: until when?
-        for one, state in zip(ended, states, strict=True):
-            self._report(one, state)
+        self._report_all(list(zip(ended, states, strict=True)))
         if ended:
             # Room that this worker has no use for (its own cap, its last commands) may be another's.
             topics: tuple[changes.Topic, ...] = ("watch",) if len(leases) < want else ("work", "watch")
@@ -285,35 +272,44 @@ class Worker:
         )
 
     def _report(self, one: Settlement, state: JobState | None) -> None:
-        self._jobs.tidy((one.job, one.claim))
-        if state is None:
-            log.warning("job %d: the lease of claim %d was lost; its result was not recorded", one.job, one.claim)
-        else:
-            log.info("job %d claim %d %s: %s", one.job, one.claim, one.outcome.kind, state)
-        self._look_around = self._look_around or state == "scheduled"
-        self.on_settled(Settled(job=one.job, outcome=one.outcome.kind, state=state))
+        self._report_all([(one, state)])
+
+    def _report_all(self, settled: Sequence[tuple[Settlement, JobState | None]]) -> None:
+        ends = [(one.job, one.claim, one.outcome.kind, state) for one, state in settled if state is not None]
+        say_each(log, "job %d claim %d %s: %s", ends)
+        for one, state in settled:
+            self._jobs.tidy((one.job, one.claim))
+            if state is None:
+                log.warning("job %d: the lease of claim %d was lost; its result was not recorded", one.job, one.claim)
+            self._look_around = self._look_around or state == "scheduled"
+            self.on_settled(Settled(job=one.job, outcome=one.outcome.kind, state=state))
 
     async def _follow_requests(self, begun: float) -> None:
-        """Cancel what somebody wants cancelled, end what the mode says; see to what was left behind.
-
-        The next due time is asked for from the turn's beginning on: nothing falls between it and the claim.
-        """
+        """Queue what schedules have due, cancel what somebody wants cancelled, do what is asked of this worker."""
         self._look_around = False
-        self._due = await self._in_store(self.queue.store.next_due, begun)
-        cancelled = await self._cancelled()
-        if asked := asked_to_leave(self.queue.home, self.id):
+        self._more_is_due, self._due, mine, asked = await self._in_store(self._look, begun)
+        if self._more_is_due:
+            self.wake()
+        self._jobs.recall(mine)
+        cancelled = [(one.job, one.claim) for one in mine if one.cancel_requested]
+        if asked:
             self.change_mode(asked)
         await self._jobs.look(cancelled)
         self._jobs.end(cancelled, "cancelled")
         if self.mode == "stop":
             self._jobs.end_all("interrupted")
 
-    async def _cancelled(self) -> list[Claim]:
-        """This worker's claims that are to be cancelled, as the store holds them."""
-        running = await self._in_store(self.queue.store.running, self.queue.host)
-        mine = [one for one in running if one.worker == self.id]
-        self._jobs.recall(mine)
-        return [(one.job, one.claim) for one in mine if one.cancel_requested]
+    def _look(self, begun: float) -> tuple[bool, float | None, list[Orphan], Mode | None]:
+        """Whether more is due of schedules, what is due next, this worker's claims in the store, what is asked of it.
+
+        The next due time is asked for from the turn's beginning on: nothing falls between it and the claim.
+        What schedules queue rings the bell, and is claimed in the next turn.
+        """
+        queue = self.queue
+        more = self._claims and queue.schedules.fire_due()
+        due = queue.store.next_due(begun)
+        mine = [one for one in queue.store.running(queue.host) if one.worker == self.id]
+        return more, due, mine, asked_to_leave(queue.home, self.id)
 
     # what dead workers left
 
@@ -381,11 +377,13 @@ class Worker:
 
     async def _in_store(self, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The store blocks; the loop must not."""
-        return await on_thread(lambda: verb(*args, **kwargs))
+        return await self._store_thread.do(lambda: verb(*args, **kwargs))
 
     async def _listen(self, bell: changes.Bell) -> None:
-        while True:
-            await anyio.wait_readable(bell)
+        def rung() -> bool:
             bell.clear()
             self._look_around = True
             self.wake()
+            return True
+
+        await whenever_readable(bell, rung)

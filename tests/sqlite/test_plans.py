@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from queue_core.jobs import Filter, Outcome
+from queue_core.model import Origin
+from queue_core.quotas import Quotas
+from queue_core.service import Queue
 from queue_core.sqlite import admit, claim, control, escalate, locks, news, readiness, reads, schedules, settle
-from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, exited, settlement
+from tests.conformance.builders import FAILURE, PERSON, START, SUCCESS, Bench, admission, exited, settlement
 from tests.sqlite.conftest import raw
 
 if TYPE_CHECKING:
     from queue_core.home import Home
+    from queue_core.jobs import Lease
     from queue_core.sqlite.store import SqliteStore
 
 PRIVATE = {
     "ready": claim._READY,  # pyright: ignore[reportPrivateUsage]
     "head": claim._HEAD,  # pyright: ignore[reportPrivateUsage]
+    "heads": claim._HEADS,  # pyright: ignore[reportPrivateUsage]
+    "standing": claim._STANDING,  # pyright: ignore[reportPrivateUsage]
+    "end of turn": claim._END_TURN,  # pyright: ignore[reportPrivateUsage]
     "handled head": claim._HANDLED_HEAD,  # pyright: ignore[reportPrivateUsage]
     "first barrier": claim._FIRST_BARRIER,  # pyright: ignore[reportPrivateUsage]
     "first handled": claim._FIRST_HANDLED,  # pyright: ignore[reportPrivateUsage]
@@ -33,6 +40,9 @@ PRIVATE = {
 INDEXES = {
     "ready": ("queues_ready",),
     "head": ("jobs_available",),
+    "heads": ("jobs_available",),
+    "standing": ("jobs_scheduled", "queues_resting", "jobs_running"),
+    "end of turn": ("queues_turn",),
     "handled head": ("jobs_handled",),
     "first barrier": ("jobs_barriers",),
     "first handled": ("jobs_handled_order",),
@@ -53,7 +63,7 @@ def plan(home: Home, sql: str) -> list[str]:
 
 def bad_steps(steps: list[str]) -> list[str]:
     """Steps that read a whole table that grows, or sort one."""
-    growing = ("jobs", "attempts", "dependencies", "inputs", "spooled", "j", "d", "mine", "other")
+    growing = ("jobs", "attempts", "dependencies", "inputs", "spooled", "audit", "j", "d", "a", "s", "mine", "other")
     scans = [step for step in steps if step.startswith("SCAN ") and "INDEX" not in step and step.split()[1] in growing]
     return scans + [step for step in steps if "TEMP B-TREE" in step]
 
@@ -215,3 +225,65 @@ def test_the_unique_key_is_looked_up_in_its_index(home: Home, store: SqliteStore
     steps = [row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + lookup)]
     assert steps == ["SEARCH jobs USING INDEX jobs_unique (unique_key=?)"]
     assert admit.waiting(store._writer._database.connection) == 1  # pyright: ignore
+
+
+# Statements that read or sort more than an index holds ready for them, each with the reason.
+ALLOWED = (
+    "FROM jobs INDEXED BY jobs_running WHERE state IN ('running')",  # a page of what runs: bounded by `max_running`
+    "FROM jobs WHERE 1 ORDER BY id DESC LIMIT",  # a page of the newest, read from the table's end
+    "FROM workers ORDER BY started_at",  # a handful
+)
+
+
+def spied(connection: sqlite3.Connection, sent: set[str]) -> None:
+    connection.set_trace_callback(lambda sql: sent.add(sql) if not sql.startswith("--") else None)
+
+
+def asked(queue: Queue, bench: Bench, leases: list[Lease]) -> None:
+    """What hooks, workers, servers and people ask for again and again."""
+    store, agent = queue.store, Origin(caller="agent", session="s", project="/p")
+    bench.submit(admission(unique="k"))
+    bench.submit(*[admission(queue=f"queue-{n % 2}", locks=(("gpu", 1),)) for n in range(40)])
+    held = bench.submit(admission(held="ask", origin=agent), quotas=Quotas(project=9, session=9))[0].id
+    bench.exchange(settlement(leases[0], SUCCESS), settlement(leases[1], FAILURE), want=2)
+    later = bench.add(due_at=bench.now + 50, after=(leases[2].job,))
+    queue.status_view()
+    queue.health_view()
+    queue.has_backlog()
+    for one in (held, later, leases[0].job, leases[1].job):
+        queue.job_view(one)
+    store.next_due(bench.now)
+    store.claimable(bench.now, handlers=("none",))
+    store.leave_if_idle("nobody", now=bench.now, handlers=("none",))
+    store.due_schedules(bench.now, limit=1)
+    store.running("here")
+    store.standings([leases[1].job])
+    for wanted in (Filter(limit=20), Filter(limit=20, since=0)):
+        queue.list_view(wanted)
+    for state in ("held", "blocked", "dead", "running"):
+        queue.list_view(Filter(limit=20, states=(state,)))
+    store.cancel([later], by=PERSON, now=bench.now)
+
+
+def test_nothing_that_is_asked_again_and_again_reads_or_sorts_a_table_that_grows(home: Home) -> None:
+    """Whatever is really sent to both connections. The digest's statements are looked at above, one by one."""
+    queue = Queue.open({"RUNQ_HOME": home.data})
+    store: Any = queue.store
+    bench = Bench(queue.store)
+    queue.clock = lambda: bench.now
+    bench.submit(*[admission() for _ in range(3)])
+    leases = bench.claim()
+    written: set[str] = set()
+    read: set[str] = set()
+    store.waiting()  # so that the reader is there
+    spied(store._writer._database.connection, written)
+    spied(store._reader, read)
+    asked(queue, bench, leases)
+    queue.close()
+    words = ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
+    looked_at = [sql for sql in written | read if sql.lstrip().startswith(words)]
+    assert len([sql for sql in read if sql.startswith(words)]) > 20 and len(looked_at) > 50
+    found = {sql: bad_steps([row[3] for row in raw(home, "EXPLAIN QUERY PLAN " + sql)]) for sql in looked_at}
+    bad = {sql: steps for sql, steps in found.items() if steps}
+    assert {sql: steps for sql, steps in bad.items() if not any(one in sql for one in ALLOWED)} == {}
+    assert all(any(one in sql for sql in bad) for one in ALLOWED), "an exception that is none any more"

@@ -83,9 +83,9 @@ def test_one_that_is_no_whole_queue_is_refused_and_none_is_taken_of_it(
 def test_what_only_an_upgrade_shows_to_be_wrong_is_refused(home: Home, bench: Bench, copies: Path) -> None:
     path = copies / "old.db"
     alter(path, *statements(STEPS[0]), f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 1")
-    alter(path, "DROP TRIGGER jobs_move", "CREATE TRIGGER jobs_move AFTER INSERT ON jobs BEGIN SELECT 1; END")
+    alter(path, "DROP INDEX jobs_scheduled", "CREATE INDEX jobs_scheduled ON jobs (id)")
     job = bench.add()
-    with pytest.raises(QueueError, match="the trigger jobs_move is not as runq makes it; nothing was changed"):
+    with pytest.raises(QueueError, match="the index jobs_scheduled is not as runq makes it; nothing was changed"):
         restore(home, str(path))
     assert bench.states(job) == ["available"]
     assert os.listdir(home.backups) == ["lock"]

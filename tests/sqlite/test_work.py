@@ -105,7 +105,8 @@ class Counted:
         bench.add(queue="mine")  # so that tables and statements are there before the jobs are copied
         template = shape(bench)
         store.close()
-        grow(self.home.database, template, size)
+        if size:
+            grow(self.home.database, template, size)
         self.queue = Queue.open({"RUNQ_HOME": str(folder)})
         self.queue.clock = lambda: bench.now
         self.bench = bench
@@ -179,3 +180,86 @@ def test_it_costs_the_same_however_much_there_is(tmp_path: Path, shape: Callable
     assert small["exchange"] > 100
     grown = {name: (small[name], large[name]) for name in small if large[name] > small[name] * MORE + 10}
     assert grown == {}
+
+
+def many_queues(bench: Bench, count: int) -> int:
+    """Each with a job that waits."""
+    return bench.submit(*[admission(queue=f"queue-{n}") for n in range(count)])[-1].id
+
+
+def many_empty_queues(bench: Bench, count: int) -> int:
+    later = [admission(queue=f"queue-{n}", due_at=bench.now + 1e6) for n in range(count)]
+    ids = [receipt.id for receipt in bench.submit(*later)]
+    bench.cancel(*ids)
+    return ids[-1]
+
+
+def many_locks(bench: Bench, count: int) -> int:
+    """Each wanted by a job that waits, and that comes before all others."""
+    bench.configure(queues={"locked": 1000})
+    wanting = [admission(queue="locked", locks=((f"lock-{n}", 1),), priority="critical") for n in range(count)]
+    return bench.submit(*wanting)[-1].id
+
+
+def many_locks_that_are_held(bench: Bench, count: int) -> int:
+    """Each by a job that runs, while another waits for it."""
+    last = many_locks(bench, count)
+    assert len(bench.claim(1000)) > count
+    many_locks(bench, count)
+    bench.claim(1000)
+    return last
+
+
+FEW, MANY = 80, 400  # both more than the queues that a claim looks at in one go
+BY_QUEUE = {"status": 80, "health": 60, "enqueue": 15}  # steps that one queue more may cost at most
+BY_JOB_THAT_RUNS = {  # they are counted in their index by a claim, and listed or sorted by the others
+    "exchange": 5,
+    "exchange with nothing to settle": 5,
+    "idle worker's farewell": 5,
+    "status": 40,
+    "backlog": 40,
+    "running": 40,
+    "running jobs": 100,
+}
+
+
+@pytest.mark.parametrize(
+    ("crowd", "dearer"),
+    [
+        (many_queues, BY_QUEUE),
+        (many_empty_queues, BY_QUEUE),
+        (many_locks, {}),
+        (many_locks_that_are_held, BY_JOB_THAT_RUNS),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_neither_do_many_queues_and_locks_make_it_dearer(
+    tmp_path: Path, crowd: Callable[[Bench, int], int], dearer: dict[str, int]
+) -> None:
+    """What reads every queue, or every job that runs, costs a few steps for each."""
+    measured: list[dict[str, int]] = []
+    for count in (FEW, MANY):
+        counted = Counted(tmp_path / str(count), lambda bench, count=count: crowd(bench, count), 0)
+        measured.append({name: counted.steps(call) for name, call in asked(counted)})
+        counted.queue.close()
+    few, many = measured
+    most = {name: few[name] * MORE + 10 + dearer.get(name, 0) * (MANY - FEW) for name in few}
+    assert {name: (few[name], many[name]) for name in few if many[name] > most[name]} == {}
+
+
+def test_jobs_that_are_due_in_a_paused_queue_are_not_all_walked_past(tmp_path: Path) -> None:
+    """A claim makes them available; until there is one, some are looked at."""
+
+    def due(bench: Bench) -> int:
+        return bench.add(queue="paused", due_at=bench.now + 1)
+
+    measured: list[int] = []
+    for size in (1000, 6000):
+        counted = Counted(tmp_path / str(size), due, size)
+        store, now = counted.queue.store, counted.bench.now + 2
+        for queue in ("paused", "mine"):
+            counted.bench.pause(queue)
+        assert store.claimable(now)  # so that a worker comes up and promotes them
+        measured.append(counted.steps(lambda store=store, now=now: store.claimable(now)))
+        counted.queue.close()
+    assert measured[1] <= measured[0] * MORE + 10

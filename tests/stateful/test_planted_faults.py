@@ -119,6 +119,7 @@ def nobody_wakes_who_waits_for_a_lock(patch: Patch) -> None:
 
 def barrier_ignored(patch: Patch) -> None:
     reworded(patch, claim, "_HEAD", ("id, sequential,", "id, 0,"))
+    reworded(patch, claim, "_HEADS", ("sequential, locks FROM", "0, locks FROM"))
 
 
 def parallelism_of_each_worker(patch: Patch) -> None:
@@ -130,7 +131,8 @@ def paused_queues_go_on(patch: Patch) -> None:
 
 
 def last_in_first_out(patch: Patch) -> None:
-    reworded(patch, claim, "_HEAD", ("priority, id", "priority, id DESC"))
+    for name in ("_HEAD", "_HEADS"):
+        reworded(patch, claim, name, ("priority, id", "priority, id DESC"))
 
 
 def one_queue_is_always_first(patch: Patch) -> None:
@@ -138,12 +140,12 @@ def one_queue_is_always_first(patch: Patch) -> None:
 
 
 def hosts_limit_forgotten(patch: Patch) -> None:
-    patch.setattr(claim, "_running_here", lambda tx, host: 0)
+    reworded(patch, claim, "_STANDING", ("host = ?", "host = ? || ' and no other'"))
 
 
 def due_jobs_start_early(patch: Patch) -> None:
-    real = claim.promote_due
-    patch.setattr(claim, "promote_due", lambda tx, now: real(tx, now + 5.0))
+    for name in ("_STANDING", "_PROMOTE"):
+        reworded(patch, claim, name, ("due_at <= ?", "due_at <= ? + 5.0"))
 
 
 def dependents_told_twice(patch: Patch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queue_core import views
-from queue_core.jobs import Attempt, Job, QueueRow
+from queue_core.jobs import Attempt, Job, QueueRow, Totals
 from queue_core.model import STATES, NewJob, Origin
 from queue_core.service import Queue
 from queue_core.settings import Settings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queue_core.home import Home
+    from queue_core.jobs import QueueLine
 
 NOW = 1_800_000_000.0
 CONTRACT = {
@@ -55,6 +56,12 @@ def job(**fields: Any) -> Job:
 def queue(**fields: Any) -> QueueRow:
     counts = {**dict.fromkeys(STATES, 0), **fields.pop("counts", {})}
     return QueueRow(**{"name": "q", "paused": False, "slots": 4, "barred": False, "counts": counts, **fields})
+
+
+def line(**fields: Any) -> QueueLine:
+    """The same as the line of an overview."""
+    it = queue(**fields)
+    return (it.name, it.paused, it.slots, it.starts_per_minute, it.rests_until, *it.counts.values())
 
 
 class TestTimes:
@@ -144,8 +151,17 @@ class TestSecrets:
 
 class TestCounting:
     def test_counts_are_over_all_queues_and_name_every_state(self) -> None:
-        found = views.counts([queue(counts={"held": 1, "dead": 2}), queue(counts={"held": 3})])
-        assert found == {**dict.fromkeys(STATES, 0), "held": 4, "dead": 2}
+        found = views.totals([line(counts={"held": 1, "dead": 2}), line(counts={"held": 3})])
+        assert found.counts == {**dict.fromkeys(STATES, 0), "held": 4, "dead": 2}
+        assert found.paused == {}
+
+    def test_of_paused_queues_those_count_in_which_jobs_wait(self) -> None:
+        some = line(name="some", counts={"held": 1, "available": 2, "dead": 4}, paused=True)
+        others = [line(name="none", counts={"running": 1}, paused=True), line(name="open", counts={"held": 1})]
+        assert views.totals([some, *others]).paused == {"some": 3}
+
+    def test_no_queue_holds_nothing(self) -> None:
+        assert views.totals([]) == Totals(counts=dict.fromkeys(STATES, 0), paused={})
 
     def test_pending_is_what_waits(self) -> None:
         by_state = {state: 10**n for n, state in enumerate(STATES)}
@@ -165,13 +181,13 @@ class TestCounting:
 
     def test_the_status_has_the_contracts_keys(self) -> None:
         worker = {"state": "off", "pids": []}
-        view = views.status([queue(counts={"held": 1}, paused=True)], worker, {"level": "ok"})
+        view = views.status([line(counts={"held": 1}, paused=True)], {"held": 1}, worker, {"level": "ok"})
         assert set(view) >= {"counts", "queues", "worker", "health"}
         assert view["queues"]["q"] == {"held": 1, "paused": True, "parallelism": 4}
 
     def test_a_queue_whose_starts_are_limited_says_so_and_until_when_it_rests(self) -> None:
-        limited = queue(starts_per_minute=3, rests_until=1.5)
-        view = views.status([limited], {"state": "off", "pids": []}, {"level": "ok"})
+        limited = line(starts_per_minute=3, rests_until=1.5)
+        view = views.status([limited], {}, {"state": "off", "pids": []}, {"level": "ok"})
         assert view["queues"]["q"]["starts_per_minute"] == 3
         assert view["queues"]["q"]["rests_until"] == "1970-01-01T00:00:01.500Z"
 
