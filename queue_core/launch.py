@@ -2,7 +2,7 @@
 
 What `runq add` and `runq hook` need comes from one file of bytecode. Finding and opening 25 small
 modules one by one takes Python as long as all that they then do, so the first run of a verb leaves their
-code in one file of `__pycache__`, and later runs load that: 6 of 58 million instructions less. What they
+code in one file of `__pycache__`, and later runs load that: 6 million instructions of 58 less. What they
 need now and then lies there as well, to be unpacked when it is imported, and where the interpreter's own
 extension modules are, which it would look for in every folder of its path. It is a cache like Python's own:
 bound to the interpreter's magic number and to every source's size and time, and ignored when it does not

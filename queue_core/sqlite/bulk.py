@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from queue_core.model import Admission
 
 ROWS = (64, 32, 16, 8, 4, 2, 1)  # rows a statement: few different ones, so that each is compiled once
-MANY = 2_000  # jobs from which on a larger page cache pays
-CACHE = 64 * 1024  # KiB; what does not fit is written to the WAL before the commit already, page by page again
 _NEXT_ID = (
     "SELECT 1 + max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0),"
     " coalesce((SELECT max(id) FROM jobs), 0))"
@@ -88,15 +86,8 @@ def store(tx: sqlite3.Connection, run: Sequence[Admission], now: float, parallel
         queues.ensure(tx, queue, parallelism)
     first: int = tx.execute(_NEXT_ID).fetchone()[0]
     columns = _columns(tx, run, now)
-    usual: int = tx.execute("PRAGMA cache_size").fetchone()[0]
-    if len(run) >= MANY:
-        tx.execute(f"PRAGMA cache_size = {-CACHE}")
-    try:
-        _insert(tx, first, columns, len(run))
-        _note(tx, first, run, columns["argv"], now)
-    finally:
-        if len(run) >= MANY:
-            tx.execute(f"PRAGMA cache_size = {usual}")
+    _insert(tx, first, columns, len(run))
+    _note(tx, first, run, columns["argv"], now)
     return [Receipt(id=job_id, state=state, existing=False) for job_id, state in enumerate(columns["state"], first)]
 
 
