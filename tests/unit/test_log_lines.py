@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,11 +32,21 @@ def runq_log(tmp_path: Path) -> Iterator[Path]:
     logger.handlers[:], logger.level, logger.propagate = before
 
 
-def test_lines_that_are_written_together_read_like_any_others(runq_log: Path) -> None:
-    logger = logging.getLogger("runq.worker")
-    logger.info(FORM, 1, "a\udc80")
-    say_each(logger, FORM, [(1, "a\udc80"), (2, "b")])
-    one, same, other = runq_log.read_text().splitlines()
+def test_lines_that_are_written_together_read_like_any_others(tmp_path: Path) -> None:
+    (tmp_path / "q").mkdir(mode=0o700)
+    program = """
+import logging, os
+from queue_core.home import locate
+from queue_core.logs import log_to_home, say_each
+log_to_home(locate(os.environ), "info")
+logger = logging.getLogger("runq.worker")
+logger.info("job %d: %s", 1, "a\\udc80")
+say_each(logger, "job %d: %s", [(1, "a\\udc80"), (2, "b")])
+"""
+    env = {"RUNQ_HOME": str(tmp_path / "q"), "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=env, check=True, timeout=60)  # what listens here is pytest's
+    one, same, other = (tmp_path / "q" / "logs" / "runq.log").read_text().splitlines()
+    assert "a\\udc80" in one
     stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
     assert re.sub(stamp, "", one) == re.sub(stamp, "", same)
     assert re.fullmatch(stamp + r"\d+ INFO runq\.worker: job 2: b", other)
