@@ -61,7 +61,7 @@ def _save(path: str, magic: bytes, always: Iterable[ModuleType], seldom: Iterabl
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         os.replace(part, path)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, ImportError):
         return
 
 

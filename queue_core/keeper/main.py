@@ -160,12 +160,16 @@ class Keeper:
         looked_at, self._exited = self._exited, []
         if now >= self._due:
             looked_at, self._due = list(self.running.values()), NEVER
-        for running in looked_at:
-            if running.over(now):
-                del self.running[running.claim]
-                self._tell(running.claim, running.listeners, running.finish())
-            else:
-                self._due = min(self._due, running.due())
+        try:
+            for running in looked_at:
+                if running.over(now):
+                    del self.running[running.claim]
+                    self._tell(running.claim, running.listeners, running.finish())
+                else:
+                    self._due = min(self._due, running.due())
+        except BaseException:
+            self._due = now  # at the next turn all are looked at, those behind this one too
+            raise
         if now >= self._look_at:
             self._look_at_outputs(now)
 

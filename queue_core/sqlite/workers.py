@@ -102,7 +102,7 @@ def _could_claim(tx: sqlite3.Connection, worker: str, now: float, handlers: Coll
     leases = claim(tx, claimant, want=1, max_running=1, now=now)
     tx.execute("ROLLBACK TO attempt")
     tx.execute("RELEASE attempt")
-    return bool(leases)
+    return bool(leases) or not claimant.is_through
 
 
 def configure(

@@ -86,8 +86,9 @@ class KeeperLink:
             del self._unsent[: self._socket.send(self._unsent)]
         except BlockingIOError:
             pass
-        except OSError:  # the keeper is gone, which shows in `_read`
+        except OSError:  # it is gone, or was not told all that it should have been: its records say what became of it
             self._unsent.clear()
+            self._scope.cancel()
 
     async def serve(self, heard: Callable[[KeeperLink, Message], None]) -> None:
         """Send what is asked and hand every message to `heard`, until the keeper is gone or let go."""

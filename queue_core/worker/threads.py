@@ -57,8 +57,8 @@ class OwnThread:
         except RuntimeError:
             return await on_thread(call)
         if not self._begun:
-            self._begun = True
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            self._begun = True  # not before: where no thread can be had, the next call asks for one again
         answer: asyncio.Future[T] = loop.create_future()
         self._calls.put((call, loop, answer))
         with anyio.CancelScope(shield=True):
@@ -75,7 +75,9 @@ class OwnThread:
             try:
                 tell, what = answer.set_result, call()
             except BaseException as error:
-                tell, what = answer.set_exception, error
+                # A future refuses StopIteration, and whoever asked would wait for ever.
+                what = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
+                tell = answer.set_exception
             try:
                 loop.call_soon_threadsafe(_tell, answer, tell, what)
             except RuntimeError:  # the loop was closed without waiting

@@ -27,3 +27,14 @@ def test_a_claim_that_sets_many_aside_lets_others_write_meanwhile(
     assert [lease.job for lease in bench.claim()] == [free]
     connection.set_trace_callback(None)  # pyright: ignore
     assert sent.count("COMMIT") == 3
+
+
+def test_a_worker_stays_while_a_claim_has_not_been_through_all_that_is_to_be_set_aside(
+    store: SqliteStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "MOST_PARKED", 10)
+    bench.claim_one(bench.add(locks=(("gpu", 1),)))
+    for _ in range(10):
+        bench.add(locks=(("gpu", 1),))
+    bench.add()
+    assert not store.leave_if_idle("w1", now=bench.now)

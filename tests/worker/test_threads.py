@@ -67,3 +67,30 @@ def test_who_is_cancelled_gets_the_answer_first() -> None:
 
     anyio.run(main)
     assert answers == [1]
+
+
+def test_a_stray_stop_iteration_is_an_error_like_any_other() -> None:
+    async def main() -> None:
+        thread = OwnThread("mine")
+        with anyio.fail_after(20), pytest.raises(RuntimeError, match="StopIteration"):
+            await thread.do(lambda: next(iter(())))
+        thread.close()
+
+    anyio.run(main)
+
+
+def test_where_no_thread_can_be_had_the_next_call_asks_for_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        thread = OwnThread("mine")
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await thread.do(lambda: 1)
+        with anyio.fail_after(20):
+            assert await thread.do(lambda: 1) == 1
+        thread.close()
+
+    anyio.run(main)
