@@ -277,6 +277,7 @@ def test_what_runs_at_every_prompt_and_tool_loads_nothing_slow_either(
     home, said = tmp_path / "home", f'{{"session_id": "s1", "cwd": "{ROOT}", "hook_event_name": "SessionStart"}}'
     loaded_by(DUMP, "hook", "--", "true", home=home, stdin=said)
     loaded_by(DUMP, "cancel", "1", home=home)
+    loaded_by(DUMP, verb, "--help", home=home)  # the first run after a change of the sources writes their bundle
     loaded = loaded_by(DUMP, verb, home=home, stdin=said)
     assert len(list(home.glob("sessions/*.json"))) == 2 * (verb == "digest")  # it has told, and remembers it
     tops = {name.partition(".")[0] for name in loaded - bare}

@@ -47,7 +47,6 @@ class Verb(Frozen):
     hint: str = ""  # what an unknown option probably means here
 
 
-HELP = Option(name="help", help="show this")
 JSON = Option(name="json", help="one JSON document on stdout")
 
 

@@ -236,10 +236,7 @@ def queues(name: str | None = None) -> Read[list[QueueRow]]:
 
 def overview() -> Read[list[QueueLine]]:
     """All queues as lines of an overview."""
-    rows = yield (
-        f"SELECT name, paused, slots, starts_per_minute, rests_until, {_COUNTERS} FROM queues ORDER BY name",
-        (),
-    )
+    rows = yield _OVERVIEW, ()
     return rows  # pyright: ignore[reportReturnType]
 
 
