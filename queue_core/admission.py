@@ -24,7 +24,8 @@ _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 MAX_STDIN = 16 * 1024 * 1024
 MAX_STDIN_OF_AGENTS = 1024 * 1024  # so that as many jobs as may wait do not fill a disk
 MAX_META = 64 * 1024  # characters
-_NOT_GIVEN = (None,) * 5
+# The least that each number may be, if it is given.
+_LEAST = {"delay": 0, "at": 0, "timeout": 0.001, "retries": 0, "backoff_base": 0, "backoff_cap": 0, "escalate_after": 1}
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -37,14 +38,48 @@ def prepare(
     environ: Mapping[str, str],
     folder: str,
     now: float,
-) -> list[Admission]:
+) -> Sequence[Admission]:
     """Check jobs and settle what they leave open; InvalidJob or Denied name the first that cannot be taken.
 
     `folder` is where they run unless they say otherwise; `environ` is what is captured of; `now` is
     what a delay counts from, in seconds since the epoch.
     """
     call = _Call(origin, settings, home, environ, folder, now)
-    return [_prepare_one(job, call) for job in jobs]
+    if len(jobs) < 2:
+        return [_prepare_one(job, call) for job in jobs]
+    return _prepare_many(jobs, call)
+
+
+def _prepare_many(jobs: Sequence[NewJob], call: _Call) -> Sequence[Admission]:
+    """The same for many: of those that differ only in what their program is told, most is settled once."""
+    from queue_core import alike
+
+    stretches: list[alike.Stretch[Admission]] = []
+    for like, owns in alike.stretches_of(jobs):
+        if like.handler is not None:
+            stretches.append((_prepare_for_handler(like, call), owns))
+        elif call.by_agent or call.settings.escalate or like.on_dead:  # there, each command is looked at by itself
+            alone = [_prepare_one(alike.job_like(like, own), call) for own in owns]
+            stretches += [(admission, (admission.job.argv,)) for admission in alone]
+        else:
+            stretches += _commands(like, owns, call)
+    return alike.Alike(alike.admission_like, stretches)
+
+
+def _commands(like: NewJob, argvs: Iterable[tuple[str, ...]], call: _Call) -> list[tuple[Admission, list[Any]]]:
+    """As many together as name the same program; each of them can be executed."""
+    from queue_core.alike import job_like
+
+    found: list[tuple[Admission, list[Any]]] = []
+    program: str | None = None
+    run: list[Any] = []
+    for argv in argvs:
+        check_argv(argv)
+        if argv[0] != program:
+            program, run = argv[0], []
+            found.append((_prepare_one(job_like(like, argv), call), run))
+        run.append(argv)
+    return found
 
 
 class _Call:
@@ -236,12 +271,7 @@ def _check_values(job: NewJob, call: _Call) -> None:
         call.queues.add(job.queue)
     if job.priority not in PRIORITIES:
         raise errors.InvalidJob(f"priority is one of {', '.join(PRIORITIES)}, not {job.priority!r}")
-    if (job.backoff, job.delay, job.at, job.timeout, job.retries) != _NOT_GIVEN or job.arguments:
-        _check_numbers(job)
-    if (job.backoff_base, job.backoff_cap, job.escalate_after) != _NOT_GIVEN[:3]:
-        _check_number("backoff_base", job.backoff_base, least=0)
-        _check_number("backoff_cap", job.backoff_cap, least=0)
-        _check_number("escalate_after", job.escalate_after, least=1)
+    _check_numbers(job)
     if job.locks:
         _check_locks(job.locks)
     if job.env or job.pass_env or job.meta:
@@ -263,10 +293,9 @@ def _check_numbers(job: NewJob) -> None:
         raise errors.InvalidJob(f"backoff is one of {', '.join(BACKOFFS)}, not {job.backoff!r}")
     if job.delay is not None and job.at is not None:
         raise errors.InvalidJob("give either delay or at, not both")
-    _check_number("delay", job.delay, least=0)
-    _check_number("at", job.at, least=0)
-    _check_number("timeout", job.timeout, least=0.001)
-    _check_number("retries", job.retries, least=0)
+    for name, least in _LEAST.items():
+        if (value := getattr(job, name)) is not None:
+            _check_number(name, value, least)
     if job.arguments and job.handler is None:
         raise errors.InvalidJob("arguments go with --handler; a command's stand behind its program")
 
@@ -304,9 +333,7 @@ def check_handler(name: str) -> None:
         raise errors.InvalidJob(f"a handler's name has 1 to 100 letters, digits and _ . - / :, not {name!r}")
 
 
-def _check_number(name: str, value: float | None, *, least: float) -> None:
-    if value is None:
-        return
+def _check_number(name: str, value: float, least: float) -> None:
     if value != value or value < least or value > 1e11:
         shown = f"{value:g}" if isinstance(value, float) or -1e15 < value < 1e15 else "that many"
         raise errors.InvalidJob(f"{name} is at least {least:g} and finite, not {shown}")

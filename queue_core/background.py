@@ -117,7 +117,7 @@ class Background:
             answer.cancel()
             return answer
         try:
-            job = new_job({"handler": handler, "arguments": dict(arguments or {}), **options})
+            job = new_job({"handler": handler, "arguments": {**(arguments or {})}, **options})
         except Exception as error:
             _refuse(answer, error)
             return answer

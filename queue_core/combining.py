@@ -28,48 +28,54 @@ class _Waiting:
 
     def __init__(self, job: NewJob) -> None:
         self.job = job
-        self.leads = False
+        self.answered = False
         self.receipt: Receipt | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.called = _thread.allocate_lock()  # let go when there is an answer, or when it is to lead
         self.called.acquire()
 
 
 class Combining:
-    """Where threads meet that add jobs."""
+    """Where threads meet that add jobs.
 
-    def __init__(self, store: Callable[[Sequence[NewJob]], list[Receipt]], patience: Callable[[], float]) -> None:
+    Who leads is one field, so that whoever is interrupted (Ctrl-C) finds out at any moment whether it led.
+    """
+
+    def __init__(self, store: Callable[[Sequence[NewJob]], Sequence[Receipt]], patience: Callable[[], float]) -> None:
         """`store` stores jobs, all or none; a QueueError that is no StoreError says that they have to go alone."""
         self._store = store
         self._patience = patience
         self._lock = _thread.allocate_lock()
         self._waiting: list[_Waiting] = []
-        self._led = False
+        self._leader: _Waiting | None = None
 
     def enqueue(self, job: NewJob) -> Receipt | None:
         """Store a job with those of other threads; durable when it returns. None: not stored, it has to go alone."""
         if job.ref is not None or job.after or job.after_any or job.after_failure:
             return None  # names of one call's jobs mean nothing in another's
         mine = _Waiting(job)
-        with self._lock:
-            self._waiting.append(mine)
-            mine.leads, self._led = not self._led, True
-        if not mine.leads:
-            self._wait(mine)
-        if mine.leads:
-            self._lead(mine)
+        try:
+            with self._lock:
+                self._waiting.append(mine)
+                if self._leader is None:
+                    self._leader = mine
+            if self._leader is not mine:
+                self._wait(mine)
+            if self._leader is mine:
+                self._lead(mine)
+        except BaseException:
+            self._withdraw(mine)
+            raise
+        if not mine.answered:
+            raise StoreError(UNKNOWN)  # who led was interrupted
         if mine.error is not None:
             raise mine.error
         return mine.receipt
 
     def _wait(self, mine: _Waiting) -> None:
         """Until there is an answer, or the lead has come to this one."""
-        try:
-            if mine.called.acquire(timeout=self._patience() + MARGIN):
-                return
-        except BaseException:
-            self._withdraw(mine)
-            raise
+        if mine.called.acquire(timeout=self._patience() + MARGIN):
+            return
         if self._withdraw(mine):
             raise StoreBusy("the queue is busy: its database did not answer in time; try again in a moment")
         if not mine.called.acquire(timeout=LONGEST_BATCH):
@@ -78,27 +84,28 @@ class Combining:
     def _withdraw(self, mine: _Waiting) -> bool:
         """Take a job back, and hand on the lead if it has come to it; False if it is being stored."""
         with self._lock:
-            if mine not in self._waiting:
-                return False
-            self._waiting.remove(mine)
-        if mine.leads:
-            self._hand_on()
-        return True
+            waited = mine in self._waiting
+            if waited:
+                self._waiting.remove(mine)
+        self._hand_on(mine)
+        return waited
 
     def _lead(self, mine: _Waiting) -> None:
-        with self._lock:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        batch: list[_Waiting] = []
         try:
+            with self._lock:
+                batch += self._waiting[:BATCH]
+                del self._waiting[: len(batch)]
             self._store_all(batch)
         finally:
-            for one in batch:
-                if one is not mine:
-                    one.called.release()
-            self._hand_on()
+            try:
+                self._call(batch)
+            except BaseException:
+                self._call(batch)
+                raise
+            self._hand_on(mine)
 
     def _store_all(self, batch: Sequence[_Waiting]) -> None:
-        for one in batch:
-            one.error = StoreError(UNKNOWN)  # should this thread be interrupted
         receipts: Sequence[Receipt | None] = [None] * len(batch)
         error: Exception | None = None
         try:
@@ -106,15 +113,28 @@ class Combining:
         except QueueError as refused:  # the store's concerns all; what one of them is refused for, each finds out alone
             error = refused if isinstance(refused, StoreError) else None
         except Exception as broken:
+            if len(batch) > 1:  # whatever is the matter with one of them, it must not keep the others out
+                for one in batch:
+                    self._store_all([one])
+                return
             error = broken
         for one, receipt in zip(batch, receipts, strict=True):
-            one.receipt, one.error = receipt, error
+            one.receipt, one.error, one.answered = receipt, error, True
 
-    def _hand_on(self) -> None:
+    def _call(self, batch: Sequence[_Waiting]) -> None:
+        """Wake whoever has an answer now, or never will have one. Harmless when it is repeated."""
         with self._lock:
-            heir = self._waiting[0] if self._waiting else None
-            self._led = heir is not None
-            if heir is not None:
-                heir.leads = True
-        if heir is not None:
-            heir.called.release()
+            if self._waiting and self._waiting[0] in batch:  # interrupted while they were taken
+                self._waiting = [one for one in self._waiting if one not in batch]
+            for one in batch:
+                if one.called.locked():
+                    one.called.release()
+
+    def _hand_on(self, mine: _Waiting) -> None:
+        """The lead, if this one has it, goes to whoever has waited longest. Harmless when it is repeated."""
+        with self._lock:
+            if self._leader is mine:
+                self._leader = self._waiting[0] if self._waiting else None
+            heir = self._leader
+            if heir is not None and heir in self._waiting and heir.called.locked():
+                heir.called.release()

@@ -83,6 +83,16 @@ def loads(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def value_at(text: str, place: int) -> tuple[Any, int]:
+    """The JSON value that begins at this very place, and where it ends; None and `place` if there is none."""
+    if _scan or _scanner():
+        try:
+            return _scan(text, place)
+        except (StopIteration, SystemError, ValueError, RecursionError):
+            pass  # `loads` says what is wrong with it
+    return None, place
+
+
 def in_words(error: ValueError) -> str:
     """What is wrong with a text, as `loads` says it, without what repeats the column."""
     return str(error).partition(" (char ")[0]

@@ -105,10 +105,14 @@ class Home(Frozen):
 
 
 def locate(environ: Mapping[str, str]) -> Home:
-    """The home that the environment names; nothing is created or checked."""
+    """The home that the environment names, as full paths; nothing is created or checked. HomeError if it names none."""
     default = _default(environ)
     given = environ.get("RUNQ_HOME")
     if not given:
+        if (
+            not default.data[0] == default.config[0] == "/"
+        ):  # of a user without an entry, or by a HOME that means another place here
+            raise errors.HomeError("it is not known where your home folder is; set HOME, or RUNQ_HOME, to a full path")
         return default
     data = os.path.abspath(os.path.expanduser(given))
     # A command is told its queue's home; where that is the usual one, so is its configuration.
@@ -120,9 +124,14 @@ def _default(environ: Mapping[str, str]) -> Home:
     if sys.platform == "darwin":
         support = user + "/Library/Application Support/runq"
         return Home(data=support, config=support)
-    data = environ.get("XDG_DATA_HOME") or user + "/.local/share"
-    config = environ.get("XDG_CONFIG_HOME") or user + "/.config"
+    data = _full_path(environ.get("XDG_DATA_HOME")) or user + "/.local/share"
+    config = _full_path(environ.get("XDG_CONFIG_HOME")) or user + "/.config"
     return Home(data=data + "/runq", config=config + "/runq")
+
+
+def _full_path(path: str | None) -> str | None:
+    """The path, if it means the same everywhere: others are to be ignored, as the XDG specification says."""
+    return path if path and path[0] == "/" else None
 
 
 def prepare(home: Home) -> None:

@@ -25,7 +25,7 @@ LEAST_FREE = 2  # MiB that are never for new work: the ballast's, and as much ag
 LONGEST_NOTE = 2000  # characters of what was refused that the audit trail keeps
 
 
-def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admission], now: float) -> list[Receipt]:
+def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admission], now: float) -> Sequence[Receipt]:
     """Store jobs, all or none; durable when it returns. QueueFull, StoreBusy, StoreFull leave nothing."""
     refuse_low_disk(home, chosen)
     receipts = inlet.enqueue(
@@ -36,8 +36,11 @@ def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admis
         quotas=chosen.quotas,
         within=scope_of(admissions[0].origin, chosen.isolation) if admissions else None,
     )
-    if not changes.ring(home, "work", "watch"):
-        inlet.leave_tidy()
+    try:
+        if not changes.ring(home, "work", "watch"):
+            inlet.leave_tidy()
+    except Exception:  # what is durable is no error, or somebody would store it again; who was not woken looks anyway
+        pass
     return receipts
 
 

@@ -9,14 +9,12 @@ from queue_core.value import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
     from queue_core.model import Caller, JobState, OutcomeKind, Priority, Step
 
     Missed = Literal["skip", "once", "all"]  # what becomes of due times that nobody was there for
-    # A queue in an overview: name, paused (0: no), slots, starts_per_minute, rests_until, jobs in the order of STATES.
-    QueueLine = tuple[str, int, int, int | None, float | None, *tuple[int, ...]]
     By = Literal["person", "automatic"]  # whose will a pause is: a person's, or an agent's or a hook's
 
 
@@ -222,6 +220,16 @@ class Totals(Frozen):
 
     counts: Mapping[str, int]  # jobs by state
     paused: Mapping[str, int]  # the waiting jobs of paused queues that have any, by their names, in their order
+
+
+class Overview(Frozen):
+    """All queues at a glance, of one moment, column by column: a row of each would cost a thousand values more."""
+
+    totals: Totals
+    names: Sequence[str]
+    slots: Sequence[int]
+    counts: Mapping[str, Sequence[int]]  # jobs by state, of the states alone in which there is any job at all
+    special: Sequence[tuple[str, int, int | None, float | None]]  # name, paused (0: no), starts_per_minute, rests_until
 
 
 class ScheduleRow(Frozen):

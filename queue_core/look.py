@@ -182,9 +182,8 @@ class Look:
         """Counts by state, the queues, the workers, the health."""
         from queue_core import views
 
-        queues = self.store.overview()
-        totals = views.totals(queues)
-        return views.status(queues, totals.counts, self.worker_view(), self._health(totals))
+        found = self.store.overview()
+        return views.status(found, self.worker_view(), self._health(found.totals))
 
     def health_view(self) -> View:
         """How full the queue is, and everything else that a person should know."""

@@ -169,7 +169,7 @@ class Queue(Look):
         *,
         folder: str | None = None,
         environ: Mapping[str, str] | None = None,
-    ) -> list[Admission]:
+    ) -> Sequence[Admission]:
         """What `enqueue` would store, after the same checks: `held` says what a person would be asked about."""
         if origin.caller == "agent":
             intake.refuse_when_full(self.store.waiting(), jobs, self.settings)
@@ -182,7 +182,7 @@ class Queue(Look):
         *,
         folder: str | None = None,
         environ: Mapping[str, str] | None = None,
-    ) -> list[Admission]:
+    ) -> Sequence[Admission]:
         """Jobs as they would be stored, with what the rules say of them; nothing is. InvalidJob, Denied."""
         from queue_core.admission import prepare
 
@@ -202,7 +202,7 @@ class Queue(Look):
 
     def admit(self, admissions: Sequence[Admission]) -> list[Receipt]:
         """Store jobs that have been prepared already, all or none; durable when it returns."""
-        return intake.admit(self.store, self.home, self.settings, admissions, self.clock())
+        return list(intake.admit(self.store, self.home, self.settings, admissions, self.clock()))
 
     def spool(self, jobs: Sequence[NewJob], origin: Origin) -> None:
         """Leave jobs in the spool, durably, for when the store takes writes again; QueueError says why not."""

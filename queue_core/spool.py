@@ -15,6 +15,7 @@ from queue_core.fastjson import dumps, loads
 from queue_core.home import make_folder, sync
 from queue_core.model import Admission, NewJob, Origin, Retry, Step
 from queue_core.shapes import is_list, is_texts
+from queue_core.value import every_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ def _give_up_ballast(home: Home) -> None:
 
 def to_dict(admission: Admission) -> dict[str, Any]:
     """An admission as JSON can hold it: how the spool and schedules keep what is to be queued."""
-    fields = dict(admission.__dict__)
-    job = dict(admission.job.__dict__)
+    fields = every_field(admission)
+    job = every_field(admission.job)
     if job["stdin"] is not None:
         job["stdin"] = job["stdin"].decode("latin-1")
     fields["on_dead"] = [step.__dict__ for step in admission.on_dead]

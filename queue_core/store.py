@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         Lease,
         Link,
         Orphan,
+        Overview,
         Page,
-        QueueLine,
         QueueRow,
         ScheduleRow,
         Settlement,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
             parallelism: int,
             quotas: Quotas | None = None,
             within: str | None = None,
-        ) -> list[Receipt]:
+        ) -> Sequence[Receipt]:
             """Store jobs, all or none.
 
             With `within`, jobs of other projects than this one can neither be waited for nor be found by their
@@ -88,11 +88,13 @@ if TYPE_CHECKING:
             may_run: MayRun | None = None,
             handlers: Collection[str] = (),
             commands: bool = True,
+            on_more: Callable[[], None] = lambda: None,
         ) -> tuple[list[JobState | None], list[Lease]]:
             """Settle what ended and claim what may start, in one transaction.
 
             Claimed are commands, if wanted, and the jobs of these handlers. `max_running` is how many may run on
-            this host where no worker has stored another limit (`register`).
+            this host where no worker has stored another limit (`register`). `on_more` is called if a claim that comes
+            at once may bring more: so much had to be set aside that it was handed out before all was looked at.
             """
             ...
 
@@ -252,8 +254,8 @@ if TYPE_CHECKING:
             """All queues by their names, or that of this name alone."""
             ...
 
-        def overview(self) -> list[QueueLine]:
-            """The same of all queues as plain lines: of a thousand, rows would cost as much as reading them."""
+        def overview(self) -> Overview:
+            """The same of all queues in columns, with their totals: what a glance at a thousand needs."""
             ...
 
         def totals(self) -> Totals:
@@ -263,6 +265,10 @@ if TYPE_CHECKING:
         def workers(self) -> list[WorkerRow]: ...
         def waiting(self) -> int:
             """How many jobs wait, over all queues."""
+            ...
+
+        def version(self) -> object:
+            """Equal to what it was before only if nobody has changed anything since; it costs less than any look."""
             ...
 
         def running(self, host: str | None = None) -> list[Orphan]: ...

@@ -51,6 +51,10 @@ KEYS = [
 ]
 _TEXTS = ("handler", "cwd", "stdin_path", "queue", "priority", "retry", "backoff", "unique", "name", "ref")
 _PLAIN = frozenset(("argv", *_TEXTS)) - {"handler"}
+_PLAIN_CALL = frozenset(("arguments", *_TEXTS))
+_LISTS = (list, tuple)
+_SCALARS = (str, int, bool, type(None))
+_LARGE = 1 << 63
 _NUMBERS = ("delay", "timeout", "backoff_base", "backoff_cap")
 _IDS = ("after", "after_any", "after_failure")
 
@@ -58,13 +62,14 @@ _IDS = ("after", "after_any", "after_failure")
 def new_job(fields: Mapping[str, Any]) -> NewJob:
     """The job that these fields ask for; InvalidJob names the key that makes no sense. None means not given."""
     if _is_plain(fields):
-        made: dict[str, Any] = {**fields, "argv": tuple(fields["argv"])}
-        return NewJob(**made)
+        return NewJob.of_checked({**fields, "argv": tuple(fields["argv"])})
+    if _is_plain_call(fields):
+        return NewJob.of_checked({**fields, "arguments": dict(fields.get("arguments") or {})})
     given = {name: value for name, value in fields.items() if value is not None}
     unknown = [name for name in given if name not in KEYS]
     if unknown:
         raise InvalidJob(f"`{unknown[0]}` is no key of a job; the keys are {', '.join(KEYS)}")
-    made = {"argv": _argv(given)}
+    made: dict[str, Any] = {"argv": _argv(given)}
     for name, value in given.items():
         if name in _TEXTS:
             made[name] = _checked(name, value, str, "a text")
@@ -77,12 +82,27 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
 
 def _is_plain(fields: Mapping[str, Any]) -> bool:
     """Whether this is a command with nothing but texts, as most jobs are: nothing is to be made of those."""
-    if not fields.keys() <= _PLAIN or type(fields.get("argv")) is not list:
+    if not fields.keys() <= _PLAIN or type(fields.get("argv")) not in _LISTS:
         return False
     for name, value in fields.items():
         if type(value) is not str and name != "argv":
             return False
     return all(map(_is_text, fields["argv"]))
+
+
+def _is_plain_call(fields: Mapping[str, Any]) -> bool:
+    """Whether this is a handler's job with nothing but texts, and arguments that no JSON would change."""
+    arguments = fields.get("arguments", {})
+    if not fields.keys() <= _PLAIN_CALL or type(fields.get("handler")) is not str or type(arguments) is not dict:
+        return False
+    for name, value in fields.items():
+        if type(value) is not str and name != "arguments":
+            return False
+    for name, value in arguments.items():  # pyright: ignore[reportUnknownVariableType]
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        if type(name) is not str or kind not in _SCALARS or (kind is int and not -_LARGE < value < _LARGE):  # pyright: ignore[reportUnknownArgumentType]
+            return False
+    return True
 
 
 def _is_text(value: Any) -> bool:

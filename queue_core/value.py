@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ClassVar, TypeVar, dataclass_transform
+    from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
     T = TypeVar("T", bound="Frozen")
 else:
@@ -20,6 +20,7 @@ else:
 
 _MISSING = object()
 _set = object.__setattr__
+_new = object.__new__
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -56,6 +57,16 @@ class Frozen:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}")
         _set(self, "__dict__", given)  # made for this call: nobody else has it
 
+    @classmethod
+    def of_checked(cls, given: dict[str, Any]) -> Self:
+        """One of values that are known to be good, in a dict that is nobody else's: for where very many are made.
+
+        What is left out has its default, and is not in `__dict__`: 0.3 µs and 0.3 KB instead of 1.4 and 1.3 (NewJob).
+        """
+        value = _new(cls)
+        _set(value, "__dict__", given)
+        return value
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is a frozen value")
 
@@ -63,21 +74,30 @@ class Frozen:
         raise AttributeError(f"{type(self).__name__} is a frozen value")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__ == other.__dict__
+        if not isinstance(other, Frozen) or type(self) is not type(other):
+            return False
+        return self.__dict__ == other.__dict__ or self._values() == other._values()
 
     def __hash__(self) -> int:
         # Mappings cannot be hashed: they only take part in equality.
-        values = [self.__dict__[name] for name in self._fields]  # the fields lie in the order in which they were given
-        return hash(tuple([value for value in values if not isinstance(value, dict)]))
+        return hash(tuple([value for value in self._values() if not isinstance(value, dict)]))
 
     def __repr__(self) -> str:
         shown: list[str] = []
-        for name in self._fields:
-            value = self.__dict__[name]
+        for name, value in zip(self._fields, self._values(), strict=True):
             shown.append(f"{name}={'hidden' if name in self._secret and value else repr(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _values(self) -> list[Any]:
+        """In the order of the fields, not in that in which they were given."""
+        return [getattr(self, name) for name in self._fields]
 
 
 def replace(value: T, **changes: Any) -> T:
     """A copy of a frozen value with some fields changed."""
     return type(value)(**{**value.__dict__, **changes})
+
+
+def every_field(value: Frozen) -> dict[str, Any]:
+    """Its fields by name, also those that have their defaults."""
+    return {**value._blank, **value.__dict__}  # pyright: ignore[reportPrivateUsage]

@@ -6,8 +6,7 @@ import os
 
 from queue_core import health, quotas
 from queue_core.fastjson import loads
-from queue_core.jobs import Totals
-from queue_core.model import STATES, WAITING
+from queue_core.model import WAITING
 from queue_core.secret_shapes import mask_text
 from queue_core.visible import rfc3339
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from queue_core.jobs import Attempt, Deed, Job, Link, QueueLine, QueueRow, ScheduleRow
+    from queue_core.jobs import Attempt, Deed, Job, Link, Overview, QueueRow, ScheduleRow
     from queue_core.model import Admission
 
     View = dict[str, Any]
@@ -234,16 +233,6 @@ def attempt(it: Attempt) -> View:
     }
 
 
-def totals(queues: Sequence[QueueLine]) -> Totals:
-    """What queues that have been read hold together."""
-    columns = [*zip(*[line[5:] for line in queues], strict=True)] or [()] * len(STATES)
-    waits = {line[0]: pending(dict(zip(STATES, line[5:], strict=True))) for line in queues if line[1]}
-    return Totals(
-        counts={state: sum(column) for state, column in zip(STATES, columns, strict=True)},
-        paused={name: count for name, count in waits.items() if count},
-    )
-
-
 def pending(by_state: Mapping[str, int]) -> int:
     """Waiting jobs: what health and capacity count."""
     return sum(by_state[state] for state in WAITING)
@@ -262,18 +251,22 @@ def health_of(by_state: Mapping[str, int], *, capacity: int, problems: Sequence[
     }
 
 
-def status(queues: Sequence[QueueLine], by_state: Mapping[str, int], worker: View, health_view: View) -> View:
+def status(found: Overview, worker: View, health_view: View) -> View:
     """The whole queue at a glance. There may be a thousand queues: a dict is made once of each, and added to."""
-    by_queue: dict[str, View] = {}
-    for name, paused, slots, starts_per_minute, rests_until, *counts in queues:
-        view: View = {state: n for state, n in zip(STATES, counts, strict=True) if n}
+    queues: dict[str, View] = {
+        name: {"paused": False, "parallelism": slots} for name, slots in zip(found.names, found.slots, strict=True)
+    }
+    for state, counts in found.counts.items():
+        for view, count in zip(queues.values(), counts, strict=True):
+            if count:
+                view[state] = count
+    for name, paused, starts_per_minute, rests_until in found.special:
+        view = queues[name]
         view["paused"] = bool(paused)
-        view["parallelism"] = slots
         if starts_per_minute is not None:
             view["starts_per_minute"] = starts_per_minute
             view["rests_until"] = rfc3339(rests_until)
-        by_queue[name] = view
-    return {"counts": dict(by_state), "queues": by_queue, "worker": worker, "health": health_view}
+    return {"counts": dict(found.totals.counts), "queues": queues, "worker": worker, "health": health_view}
 
 
 def how_to_approve(job_id: int | str) -> str:

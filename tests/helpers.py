@@ -1,21 +1,28 @@
 """What tests of every part share."""
 
+import fcntl
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+
+from queue_core.keeper import processes
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.01
+PATIENCE = 60  # seconds for what takes milliseconds on an idle machine; only a test that fails waits for so long
+# For commands that have to be up when their time is over: a busy machine may miss the shorter ones.
+TIME_OUTS = (0.5, 3.0, 20.0)
 MEMORY = "/dev/shm"  # where there is one
 
 
-def wait_until(predicate: Callable[[], T], description: str, timeout: float = 10) -> T:
+def wait_until(predicate: Callable[[], T], description: str, timeout: float = PATIENCE) -> T:
     """Poll until `predicate()` is true and return what it gave; after `timeout` seconds fail by that name."""
     deadline = time.monotonic() + timeout
     while not (value := predicate()):
@@ -23,6 +30,42 @@ def wait_until(predicate: Callable[[], T], description: str, timeout: float = 10
             raise AssertionError(f"waited {timeout} s in vain: {description}")
         time.sleep(POLL_SECONDS)
     return value
+
+
+def stop(pid: int, lock: str) -> None:
+    """SIGSTOP, but not while this process holds a lock that others need."""
+
+    def is_stopped_without_it() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: all(map(processes.stopped, _threads(pid))), f"{pid} is stopped")
+        if not _is_held(lock):
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_until(is_stopped_without_it, f"{pid} is stopped and holds up nobody")
+
+
+def _threads(pid: int) -> list[int]:
+    return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+
+
+def _is_held(lock: str) -> bool:
+    with open(lock, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """What a process has open: it may open and close more meanwhile, which is left out."""
+    found: dict[int, str] = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+    return found
 
 
 def remove(folder: Path) -> None:

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
             "template",
             "logs",
         ),
-        *("submission", "captures"),
+        *("submission", "captures", "alike"),
     ),
     (
         *("rules", "repository", "store", "job_files", "views", "figures", "changes", "liveness", "spool"),

@@ -50,7 +50,7 @@ def submit(
     *,
     hook: bool,
     chosen: Settings | None = None,
-) -> list[Receipt]:
+) -> Sequence[Receipt]:
     """Store jobs; under a hook they go to the spool when the database cannot take them in time (no receipts then)."""
     chosen = chosen or settings_module.load(home, environ)
     patience = HOOK_PATIENCE if hook else PATIENCE
@@ -153,7 +153,7 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return name, value
 
 
-def _jobs_of_file(given: Given) -> list[NewJob]:
+def _jobs_of_file(given: Given) -> Sequence[NewJob]:
     """The jobs of a JSON-lines file; the error names the line, and nothing of the file is stored."""
     if given.command is not None:
         raise errors.UsageError("give either --file or a command behind `--`, not both")

@@ -48,11 +48,11 @@ def _capture(given: Given, raw: bytes, said: Mapping[str, Any], origin: Origin, 
         return 0
     from queue_core.captures import jobs_for
 
-    def store(some: Sequence[NewJob]) -> list[Receipt]:
+    def store(some: Sequence[NewJob]) -> Sequence[Receipt]:
         return submit(some, origin, os.environ, home, _folder(said), hook=True, chosen=chosen)
 
     jobs, complaints = jobs_for(chosen.capture, said, raw)
-    receipts: list[Receipt] = []
+    receipts: Sequence[Receipt] = []
     try:
         receipts = store(jobs) if jobs else []
     except errors.InvalidJob:  # of one of them, which keeps no other from the queue

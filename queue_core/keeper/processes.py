@@ -60,15 +60,19 @@ class Births:
     """The start ticks of children, by the clock where that is as sure: /proc takes as long as much of a spawn.
 
     A child that was spawned between two looks at the clock within one tick started in that tick. Only if the first
-    ones were in /proc what the clock says of them: another system may count otherwise.
+    ones were in /proc what the clock says of them, and one in so many after them: another system may count otherwise,
+    or begin to (a container that was frozen and thawed elsewhere has another time namespace).
     """
+
+    COMPARED_FIRST, COMPARED_AGAIN = 3, 64
 
     def __init__(self) -> None:
         self._clock = getattr(time, "CLOCK_BOOTTIME", None) if HAVE_PROC else None
         self._tick, rest = divmod(10**9, os.sysconf("SC_CLK_TCK"))  # nanoseconds
         if rest:
             self._clock = None
-        self._to_compare = 3
+        self._trusted_for = 0  # how many more
+        self._alike = 0  # how many were, until it is trusted
 
     def now(self) -> int | None:
         """The tick that it is; None if there is no clock to trust."""
@@ -81,12 +85,14 @@ class Births:
         """
         if born is None or self._clock is None:
             return start_ticks(pid)
-        if not self._to_compare:
+        if self._trusted_for:
+            self._trusted_for -= 1
             return born
         seen = start_ticks(pid)
         if seen is not None:
-            self._to_compare -= 1
             self._clock = self._clock if seen == born else None
+            self._alike += 1
+            self._trusted_for = self.COMPARED_AGAIN if self._alike >= self.COMPARED_FIRST else 0
         return seen
 
 

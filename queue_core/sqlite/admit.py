@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "state, queue, priority, sequential, due_at, unmet, argv, program, executable, cwd, env, own_env, stdin_path,"
     " timeout, retry, retries, locks, escalated_from, name, unique_key, meta, caller, session, project,"
-    " client, created_at, reason, handler, arguments, schedule, ready_at"
+    " client, created_at, reason, handler, arguments, schedule, ready_at, parked"
 )
 _INSERT = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))}) ON CONFLICT DO NOTHING"
 _ARGV = _COLUMNS.split(", ").index("argv")
@@ -40,7 +40,7 @@ def admit(
     parallelism: int,
     quotas: Quotas | None = None,
     within: str | None = None,
-) -> list[Receipt]:
+) -> Sequence[Receipt]:
     """Store these jobs, all or none. QueueFull, QuotaFull or InvalidJob leave nothing behind.
 
     With `within`, jobs of other projects than this one can neither be waited for nor be found by their unique keys.
@@ -59,21 +59,24 @@ def admit(
 
 def _admit_many(
     tx: sqlite3.Connection, admissions: Sequence[Admission], now: float, parallelism: int, within: str | None
-) -> list[Receipt]:
+) -> Sequence[Receipt]:
+    from queue_core.alike import Alike, receipt_like
     from queue_core.sqlite import bulk  # a hook has one job
 
     refs: dict[str, int] = {}
-    receipts: list[Receipt] = []
+    stored: list[bulk.Stretch[Receipt]] = []
     for run in bulk.runs(admissions):
-        if len(run) > 1:
-            stored = bulk.store(tx, run, now, parallelism)
+        alone = bulk.alone(run)
+        if alone is None:
+            receipts = bulk.store(tx, run, now, parallelism)
         else:
-            stored = [_admit_one(tx, run[0], refs, now, parallelism, within)]
-        for admission, receipt in zip(run, stored, strict=True):
+            receipt = _admit_one(tx, alone, refs, now, parallelism, within)
+            receipts = [(receipt, (receipt.id,))]
+        for (admission, _), (_, ids) in zip(run, receipts, strict=True):
             if admission.job.ref is not None:
-                refs[admission.job.ref] = receipt.id
-        receipts += stored
-    return receipts
+                refs[admission.job.ref] = ids[-1]
+        stored += receipts
+    return Alike(receipt_like, stored)
 
 
 def waiting(tx: sqlite3.Connection) -> int:
@@ -117,7 +120,7 @@ def _admit_one(
     needs = _needs(tx, admission.job, refs, within)
     unmet = sum(not met for _, _, met in needs)
     state = entry_state(held=admission.held is not None, unmet=unmet, due_at=admission.due_at, now=now)
-    row = _row(admission, state, unmet, now)
+    row = _row(tx, admission, state, unmet, now)
     cursor = tx.execute(_INSERT, row)
     if cursor.rowcount == 0 and _gives_way(tx, admission, now):  # and what this one waits for may have ended with it
         return _admit_one(tx, admission, refs, now, parallelism, within)
@@ -140,7 +143,7 @@ def _admit_one(
     return receipt
 
 
-def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple[Any, ...]:
+def _row(tx: sqlite3.Connection, admission: Admission, state: JobState, unmet: int, now: float) -> tuple[Any, ...]:
     job, origin, retry = admission.job, admission.origin, admission.retry
     return (
         state,
@@ -174,7 +177,17 @@ def _row(admission: Admission, state: JobState, unmet: int, now: float) -> tuple
         dumps(dict(job.arguments)) if job.handler is not None else None,
         admission.schedule,
         now if state == "available" else None,
+        place_of(tx, job.handler) if job.handler is not None and state == "available" else None,
     )
+
+
+def place_of(tx: sqlite3.Connection, handler: str) -> str | None:
+    """Where an available job of this handler is parked, or None where a claiming worker has it.
+
+    The schema takes no other: a trigger that parked it would be compiled for whoever adds a command, too.
+    """
+    manned = tx.execute("SELECT 1 FROM worker_handlers WHERE handler = ?", (handler,)).fetchone()
+    return None if manned else "@" + handler
 
 
 def _gives_way(tx: sqlite3.Connection, admission: Admission, now: float) -> bool:

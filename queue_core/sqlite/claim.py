@@ -36,9 +36,8 @@ _STANDING = (
 MOST_PARKED = 500  # jobs set aside in one transaction, while others wait to write
 PAGE = 64  # queues looked at in one go
 _READY = (
-    "SELECT turn, name, running, ready, handled, slots, starts_per_minute FROM queues INDEXED BY queues_ready"
-    " WHERE paused = 0 AND barred = 0"
-    " AND ready > 0 AND running < slots AND rests_until IS NULL AND (turn, name) > (?, ?) ORDER BY turn, name LIMIT ?"
+    f"SELECT turn, name, running, ready, handled, slots, starts_per_minute FROM {readiness.READY}"
+    " AND (turn, name) > (?, ?) ORDER BY turn, name LIMIT ?"
 )
 _HEAD_COLUMNS = "SELECT id, sequential, locks, caller, priority FROM jobs"
 _HEAD = (

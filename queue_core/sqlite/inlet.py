@@ -30,7 +30,7 @@ class SqliteInlet:
         parallelism: int,
         quotas: Quotas | None = None,
         within: str | None = None,
-    ) -> list[Receipt]:
+    ) -> Sequence[Receipt]:
         """Store jobs, all or none; durable when it returns."""
         return self._database.write(
             admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within

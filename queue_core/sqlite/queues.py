@@ -28,7 +28,8 @@ _PAUSE_NEW_ONES = "INSERT INTO meta VALUES ('paused', ?1) ON CONFLICT DO UPDATE 
 
 def ensure(tx: sqlite3.Connection, name: str, parallelism: int) -> None:
     """Make a queue if there is none of this name; `parallelism` is its own until a worker has stored a limit."""
-    tx.execute(_ENSURE, (name, parallelism))
+    if tx.execute("SELECT 1 FROM queues WHERE name = ?", (name,)).fetchone() is None:
+        tx.execute(_ENSURE, (name, parallelism))
 
 
 def pause(

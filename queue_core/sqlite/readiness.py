@@ -23,6 +23,16 @@ _MORE_DUE = (
     "SELECT 1 FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ?"
     f" ORDER BY due_at LIMIT 1 OFFSET {MOST_DUE}"
 )
+# Whether any of them could be in a queue that hands out anything.
+_MAY_START = (
+    "SELECT 1 FROM queues WHERE paused = 0 AND barred = 0 AND scheduled > 0 AND running < slots"
+    f" AND (rests_until IS NULL OR {_RESTED}) LIMIT 1"
+)
+# The queues in which commands can start.
+READY = (
+    "queues INDEXED BY queues_ready"
+    " WHERE paused = 0 AND barred = 0 AND ready > 0 AND running < slots AND rests_until IS NULL"
+)
 
 
 def _has_handled(handlers: tuple[str, ...]) -> str:
@@ -40,11 +50,7 @@ def claimable(now: float, handlers: tuple[str, ...] = (), *, commands: bool = Tr
 
 def _something_to_claim(now: float, handlers: tuple[str, ...], *, commands: bool) -> Read[bool]:
     if commands:
-        ready = yield (
-            "SELECT 1 FROM queues INDEXED BY queues_ready WHERE paused = 0 AND barred = 0 AND ready > 0"
-            " AND running < slots AND rests_until IS NULL LIMIT 1",
-            (),
-        )
+        ready = yield f"SELECT 1 FROM {READY} LIMIT 1", ()
         if ready:
             return True
     if handlers and (yield handled_queues(handlers, 1)):
@@ -60,7 +66,7 @@ def _something_to_claim(now: float, handlers: tuple[str, ...], *, commands: bool
         f" AND (queues.rests_until IS NULL OR {_RESTED}) LIMIT 1",
         (now, *handlers, now, now),
     )
-    return bool(due or (yield _MORE_DUE, (now,)))
+    return bool(due or ((yield _MORE_DUE, (now,)) and (yield _MAY_START, (now, now))))
 
 
 def _rested_queues(now: float, handlers: tuple[str, ...], *, commands: bool) -> Statement:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         Job,
         Link,
         Orphan,
+        Overview,
         Page,
-        QueueLine,
         QueueRow,
         ScheduleRow,
         Task,
@@ -132,7 +132,7 @@ class Reading:
 
         return self._read(reads.queues(name))
 
-    def overview(self) -> list[QueueLine]:
+    def overview(self) -> Overview:
         from queue_core.sqlite import reads
 
         return self._read(reads.overview())
@@ -151,6 +151,12 @@ class Reading:
         from queue_core.sqlite import reads
 
         return self._read(reads.waiting())
+
+    def version(self) -> tuple[object, int]:
+        from queue_core.sqlite import reads
+
+        number = self._read(reads.version())
+        return self._file, number
 
     def running(self, host: str | None = None) -> list[Orphan]:
         from queue_core.sqlite import reads

@@ -7,7 +7,7 @@ server's asynchronous one (`run_async`), and all statements of a read see one sn
 from __future__ import annotations
 
 from queue_core.fastjson import loads
-from queue_core.jobs import Attempt, Job, Link, Orphan, Page, QueueRow, Task, Totals, WorkerRow
+from queue_core.jobs import Attempt, Job, Link, Orphan, Overview, Page, QueueRow, Task, Totals, WorkerRow
 from queue_core.lifecycle import standing
 from queue_core.model import PRIORITIES, STATES, WAITING, Step
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from queue_core.jobs import Filter, QueueLine
+    from queue_core.jobs import Filter
 
     T = TypeVar("T")
     Statement = tuple[str, tuple[object, ...]]
@@ -53,7 +53,10 @@ WITH RECURSIVE later (id, state) AS (
 SELECT state FROM later"""
 _COUNTERS = ", ".join(STATES)
 _QUEUE_COLUMNS = f"name, paused, slots, barred, starts_per_minute, rests_until, {_COUNTERS}"
-_OVERVIEW = f"SELECT name, paused, slots, starts_per_minute, rests_until, {_COUNTERS} FROM queues ORDER BY name"
+_SPECIAL = (
+    "SELECT name, paused, starts_per_minute, rests_until FROM queues"
+    " WHERE paused > 0 OR starts_per_minute IS NOT NULL ORDER BY name"
+)
 _QUEUES = f"SELECT {_QUEUE_COLUMNS} FROM queues ORDER BY name"
 _QUEUE = f"SELECT {_QUEUE_COLUMNS} FROM queues WHERE name = ?"
 _WAIT = " + ".join(WAITING)
@@ -234,10 +237,16 @@ def queues(name: str | None = None) -> Read[list[QueueRow]]:
     ]
 
 
-def overview() -> Read[list[QueueLine]]:
-    """All queues as lines of an overview."""
-    rows = yield _OVERVIEW, ()
-    return rows  # pyright: ignore[reportReturnType]
+def overview() -> Read[Overview]:
+    """All queues at a glance. What there is nothing of is not asked for: each value of a row costs 0.1 µs."""
+    found = yield from totals()
+    states = [state for state in STATES if found.counts[state]]
+    rows = yield f"SELECT {', '.join(('name', 'slots', *states))} FROM queues ORDER BY name", ()
+    special: Any = yield _SPECIAL, ()
+    names, slots, *counts = zip(*rows, strict=True) if rows else ((), ())
+    return Overview(
+        totals=found, names=names, slots=slots, counts=dict(zip(states, counts, strict=True)), special=special
+    )
 
 
 def totals() -> Read[Totals]:
@@ -267,6 +276,12 @@ def running(host: str | None = None) -> Read[list[Orphan]]:
     rows = yield (sql + " AND host = ?", (host,)) if host is not None else (sql, ())
     names = ("job", "claim", "token", "worker", "keeper", "host", "cancel_requested", "handler")
     return [Orphan(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def version() -> Read[int]:
+    """A number that another one follows when anybody has committed anything, as this connection sees it."""
+    rows = yield "PRAGMA data_version", ()
+    return rows[0][0]
 
 
 def limits() -> Read[dict[str, int]]:

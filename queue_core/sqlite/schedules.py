@@ -123,7 +123,9 @@ def fire(
         f"UPDATE schedules SET next_at = ?, decided_at = ?, retry_at = NULL WHERE {_STILL_DUE}", (next_at, now, *key)
     ).rowcount:
         return None
-    receipts = admit(tx, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within)
+    receipts = list(
+        admit(tx, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within)
+    )
     if receipts:
         why = _in_its_way(tx, row.name, receipts[0], admissions[0].job.unique)
         tx.execute("UPDATE schedules SET trouble = ? WHERE name = ?", (why, row.name))

@@ -57,13 +57,18 @@ def settle(
     ends = _Ends(tx)
     states: list[JobState | None] = []
     for one in settlements:
-        states.append(_settle_one(tx, one, ends, now, chance(), permanent_exit_codes))
+        states.append(_settle_one(tx, one, ends, now, chance, permanent_exit_codes))
     ends.write_back()
     return states
 
 
 def _settle_one(
-    tx: sqlite3.Connection, one: Settlement, ends: _Ends, now: float, chance: float, permanent: Collection[int]
+    tx: sqlite3.Connection,
+    one: Settlement,
+    ends: _Ends,
+    now: float,
+    chance: Callable[[], float],
+    permanent: Collection[int],
 ) -> JobState | None:
     decision: Decision = SUCCEEDED
     chain: Sequence[Sequence[Any]] = ()
@@ -72,7 +77,7 @@ def _settle_one(
         if row is None:
             return None
         chain = loads(row[4]) if row[4] else ()
-        decision = _decide(one.outcome, row, chain, now, chance, permanent)
+        decision = _decide(one.outcome, row, chain, now, chance(), permanent)
     left = _leave_running(tx, one, decision, ends, now)
     if left is None:
         return None

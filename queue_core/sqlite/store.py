@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _thread
 
-from queue_core.errors import InvalidJob, StoreError, StoreFull
+from queue_core.errors import InvalidJob, StoreFull
 from queue_core.sqlite.engine import BUSY_TIMEOUT, Database, sqlite3
 from queue_core.sqlite.reading import Reading
 
@@ -108,9 +108,10 @@ class SqliteStore(Reading):
         from queue_core.sqlite.admit import admit
 
         try:
-            return self._writer.write(
+            receipts = self._writer.write(
                 admit, admissions, now=now, capacity=capacity, parallelism=parallelism, quotas=quotas, within=within
             )
+            return list(receipts)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
             if not isinstance(error, sqlite3.IntegrityError) and "binding" not in str(error):
                 raise
@@ -132,6 +133,7 @@ class SqliteStore(Reading):
         may_run: MayRun | None = None,
         handlers: Collection[str] = (),
         commands: bool = True,
+        on_more: Callable[[], None] = lambda: None,
     ) -> tuple[list[JobState | None], list[Lease]]:
         from queue_core.sqlite import ballast
         from queue_core.sqlite.claim import Claimant, claim
@@ -156,11 +158,10 @@ class SqliteStore(Reading):
             if not settlements:
                 raise
             return self.settle(settlements, **how), []
-        while len(leases) < want and not claimant.is_through:
-            try:
-                leases += self._writer.write(claim_more, want - len(leases))
-            except StoreError:  # what was done is done: the caller has to hear of it
-                break
+        while not (states or leases or claimant.is_through):
+            leases = self._writer.write(claim_more, want)
+        if len(leases) < want and not claimant.is_through:
+            on_more()  # what was done is done: the caller has to hear of it first
         return states, leases
 
     def settle(

@@ -41,6 +41,8 @@ def explain(error: BaseException, connection: sqlite3.Connection, home: Home) ->
     if translated or not isinstance(error, (sqlite3.DatabaseError, LookupError, TypeError, ValueError)):
         return translated
     try:
+        if newer := _newer(connection, home):  # of which this one's statements know no better
+            return newer
         found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as second:
         return translate(second, home)
@@ -82,6 +84,13 @@ def replaced(home: Home) -> errors.StoreError:
         f"{home.database} was removed or replaced while it was in use; nothing was written. "
         "Restore a backup if the file is gone (`runq backup restore`), and restart this process if it says so still"
     )
+
+
+def _newer(connection: sqlite3.Connection, home: Home) -> errors.StoreTooNew | None:
+    from queue_core.sqlite.engine import SCHEMA_VERSION
+
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return too_new(home, version, SCHEMA_VERSION) if version > SCHEMA_VERSION else None
 
 
 def too_new(home: Home, version: int, known: int) -> errors.StoreTooNew:

@@ -138,8 +138,6 @@ class Commands:
     def start(self, leases: Sequence[Lease]) -> None:
         """Have the keeper start what was claimed."""
         requests: list[dict[str, Any]] = []
-        starting = [(lease.job, lease.claim, lease.program) for lease in leases]
-        say_each(log, "job %d claim %d starts: %s", starting)
         for lease in leases:
             self._leases[lease.job, lease.claim] = lease.token
             self._sealer.expect((lease.job, lease.claim), lease.env)
@@ -157,6 +155,8 @@ class Commands:
             link.spawn(requests)
             if not link.open:  # it left while these were claimed, and nobody listens to it any more
                 self._cut_off(link)
+        # A command is not to wait for the log.
+        say_each(log, "job %d claim %d starts: %s", [(lease.job, lease.claim, lease.program) for lease in leases])
 
     def tidy(self, claim: Claim) -> None:
         """A claim is settled: remove the file of its input, if it can have one."""

@@ -34,6 +34,7 @@ ROUND = 5.0  # seconds between looks at what dead workers left
 BACKUP_RETRY = 300.0  # seconds after a backup that failed
 SNAPSHOT_REST = 100  # times as long as a snapshot took: that much later at the earliest comes the next
 LEFT = 3600.0  # seconds after which an unfinished file in the spool is nobody's any more
+REST = 12  # rounds after which it is looked what is due, although nobody has changed anything
 PRUNE_EVERY = 3600.0  # seconds, counted over all workers: many live for a minute only
 
 
@@ -47,6 +48,8 @@ class Janitor:
         self._seen_dead: set[str] = set()  # keepers, in the last round
         self._says_spent = False  # that the ballast is: it is said once
         self._backups_from = self._snapshots_from = 0.0  # monotonic: none before
+        self._seen: object = None  # the store's version when it was last looked what is due
+        self._rested = 0  # rounds since
 
     async def run(self) -> None:
         """Make a round every few seconds, until cancelled."""
@@ -54,14 +57,19 @@ class Janitor:
         await self._do(self._check_if_due)
         while True:
             await anyio.sleep(ROUND)
-            await self.round()
-            await self._do(self._do_what_is_due)
+            if self._pass_on(await self._do(self._make_whole_round)):
+                await self._do(self._do_what_is_due)
 
     async def round(self) -> None:
         """One round; what fails now is tried again in the next, and keeps nothing else from being done."""
-        found = await self._do(self._make_round)
-        if found and (found.adoptable or found.alone):
-            self._adopt([*found.adoptable, *found.alone])
+        self._pass_on(await self._do(self._make_round))
+
+    def _pass_on(self, found: Found | None) -> bool:
+        """Whether there is anything to be adopted: that does not wait for anything else."""
+        orphans = [*found.adoptable, *found.alone] if found else []
+        if orphans:
+            self._adopt(orphans)
+        return bool(orphans)
 
     def close(self) -> None:
         """There will be no more rounds."""
@@ -78,8 +86,20 @@ class Janitor:
         _attempt(lambda: safekeeping.tidy(self._queue.home))
         return found
 
+    def _make_whole_round(self) -> Found | None:
+        """Mostly there is nothing to adopt: one way to the thread and back is enough."""
+        found = self._make_round()
+        if not (found and (found.adoptable or found.alone)):
+            self._do_what_is_due()
+        return found
+
     def _do_what_is_due(self) -> None:
-        """Most rounds it is nothing, for which one way to the thread and back is enough."""
+        """Where nobody has changed anything, only time makes something due, which need not be seen to at once."""
+        before, self._seen = self._seen, _attempt(self._queue.store.version)
+        self._rested += 1
+        if before == self._seen is not None and self._rested < REST:
+            return
+        self._rested = 0
         _attempt(self._prune_if_due)
         _attempt(self._back_up_if_due)
 
@@ -137,7 +157,7 @@ class Janitor:
 
     def _completions(self) -> int:
         """How many jobs have ended, ever: what cursors over completions are."""
-        return self._queue.store.jobs(Filter(limit=1)).cursor
+        return self._queue.store.jobs(Filter(limit=0)).cursor
 
     def _forget_dead_workers(self) -> None:
         """Rows of workers that are gone and whose claims are all settled or taken over."""

@@ -15,7 +15,7 @@ import anyio
 
 from queue_core import changes
 from queue_core.errors import KeeperError, QueueError, StoreBusy, StoreFull
-from queue_core.liveness import LifeLock, asked_to_leave
+from queue_core.liveness import LifeLock
 from queue_core.logs import say_each
 from queue_core.sqlite import ballast
 from queue_core.worker.claims import Claims
@@ -23,6 +23,9 @@ from queue_core.worker.groups import task_group
 from queue_core.worker.janitor import Janitor
 from queue_core.worker.options import Options, Settled
 from queue_core.worker.registration import register
+from queue_core.worker.requested import look
+from queue_core.worker.rest import POLL, Rest
+from queue_core.worker.ringing import Ringer
 from queue_core.worker.ruling import Ruling
 from queue_core.worker.settling import settle_each
 from queue_core.worker.sleep import Awakening
@@ -39,10 +42,10 @@ if TYPE_CHECKING:
     from queue_core.model import JobState
     from queue_core.service import Queue
     from queue_core.worker.options import Mode
+    from queue_core.worker.requested import Requested
 
 log = logging.getLogger("runq.worker")
 
-POLL = 5.0  # seconds: behind the bell, for what nobody rang for
 MOST_AT_ONCE = 64  # a worker's own cap, where none is given; the queues' limits are what counts
 STORE_PAUSE = 0.5  # seconds after the store could not be written to
 REFUSED_PAUSE = 5.0  # seconds without claims after the keeper could not start one (a full disk)
@@ -69,6 +72,7 @@ class Worker:
         self._jobs = Claims(queue, commands=self.options.commands, wake=self.wake, refused=self._pause_claims)
         self._awakening = Awakening(queue, self._jobs)
         self._store_thread = OwnThread(f"runq-store-{self.id}")
+        self._rest = Rest(queue, self.id, self._store_thread)
         self._janitor = Janitor(queue, self._adopt)
         self._ruling = Ruling(queue)
         self._found: Sequence[Orphan] = ()  # what dead workers left, to be taken over
@@ -77,6 +81,7 @@ class Worker:
         self._due: float | None = None  # when the next scheduled job is due
         self._look_around = True  # something was rung for: cancellations, due times
         self._more_is_due = False  # schedules had more than a batch
+        self._more_to_claim = False  # the last claim was not through
         self._trouble = ""  # what the store said last, so that it is logged once
         self._bell: changes.Bell | None = None
         self._registered = False
@@ -129,6 +134,7 @@ class Worker:
         await on_thread(import_whole)
         await self._jobs.open(tasks)
         self._bell = changes.Bell(self.queue.home, "work")
+        self._ringer = Ringer(self.queue.home, self._bell)
         tasks.start_soon(self._listen, self._bell)
         await register(self.queue, self.id, self._jobs, booted_by=self.options.booted_by)
         self._registered = True
@@ -178,7 +184,7 @@ class Worker:
             except (StoreBusy, StoreFull) as error:
                 await self._bear(error)
                 continue
-            if not await self._wake.wait(self._patience()):
+            if await self._rest.until_woken(self._wake, self._patience, POLL, idle=not self.running):
                 self._look_around = True
 
     async def _bear(self, error: QueueError) -> None:
@@ -195,6 +201,16 @@ class Worker:
         """One exchange with the store, then whatever else is asked of this worker: who has rung waits for a claim."""
         self._look_around |= await self._awakening.verify()
         begun = self.queue.clock()
+        try:
+            await self._take_and_give()
+        except (StoreBusy, StoreFull):  # orders can be read all the same
+            await self._follow_requests(begun, fire=False)
+            raise
+        due = self._more_is_due or (self._due is not None and self._due <= begun)
+        if self._look_around or due or self._jobs.to_look_at or self.mode == "stop":
+            await self._follow_requests(begun, fire=self._claims)
+
+    async def _take_and_give(self) -> None:
         if self._claims:
             await self._take_over()
             await self._renew_keeper()
@@ -204,9 +220,6 @@ class Worker:
         want = self._want()
         if ended or want:
             await self._exchange(ended, want)
-        due = self._more_is_due or (self._due is not None and self._due <= begun)
-        if self._look_around or due or self._jobs.to_look_at or self.mode == "stop":
-            await self._follow_requests(begun)
 
     def _want(self) -> int:
         if not self._claims or not (self._can_run_commands or self._jobs.handlers):
@@ -243,6 +256,9 @@ class Worker:
             self._jobs.put_back(ended)
             raise
         self._jobs.start(leases)
+        if self._more_to_claim:
+            self._more_to_claim = False
+            self.wake()
         if ended or leases:
             self._idle_since = time.monotonic()
         if leases and self.queue.settings.limits_starts:
@@ -251,7 +267,7 @@ class Worker:
         if ended:
             # Room that this worker has no use for (its own cap, its last commands) may be another's.
             topics: tuple[changes.Topic, ...] = ("watch",) if len(leases) < want else ("work", "watch")
-            changes.ring(self.queue.home, *topics, but=self._bell)
+            self._ringer.ring(*topics)
 
     def _settle_and_claim(self, ended: Sequence[Settlement], want: int) -> tuple[list[JobState | None], list[Lease]]:
         queue = self.queue
@@ -269,7 +285,11 @@ class Worker:
             may_run=self._ruling.now().at_claim,
             handlers=self._jobs.handlers,
             commands=self._can_run_commands,
+            on_more=self._expect_more,
         )
+
+    def _expect_more(self) -> None:
+        self._more_to_claim = True
 
     def _report(self, one: Settlement, state: JobState | None) -> None:
         self._report_all([(one, state)])
@@ -284,32 +304,23 @@ class Worker:
             self._look_around = self._look_around or state == "scheduled"
             self.on_settled(Settled(job=one.job, outcome=one.outcome.kind, state=state))
 
-    async def _follow_requests(self, begun: float) -> None:
+    async def _follow_requests(self, begun: float, *, fire: bool) -> None:
         """Queue what schedules have due, cancel what somebody wants cancelled, do what is asked of this worker."""
         self._look_around = False
-        self._more_is_due, self._due, mine, asked = await self._in_store(self._look, begun)
+        found: Requested = await self._in_store(look, self.queue, self.id, begun, fire)
+        self._more_is_due, self._due, mine = found.more_is_due, found.due, found.mine
         if self._more_is_due:
             self.wake()
         self._jobs.recall(mine)
         cancelled = [(one.job, one.claim) for one in mine if one.cancel_requested]
-        if asked:
-            self.change_mode(asked)
+        if found.asked:
+            self.change_mode(found.asked)
         await self._jobs.look(cancelled)
         self._jobs.end(cancelled, "cancelled")
         if self.mode == "stop":
             self._jobs.end_all("interrupted")
-
-    def _look(self, begun: float) -> tuple[bool, float | None, list[Orphan], Mode | None]:
-        """Whether more is due of schedules, what is due next, this worker's claims in the store, what is asked of it.
-
-        The next due time is asked for from the turn's beginning on: nothing falls between it and the claim.
-        What schedules queue rings the bell, and is claimed in the next turn.
-        """
-        queue = self.queue
-        more = self._claims and queue.schedules.fire_due()
-        due = queue.store.next_due(begun)
-        mine = [one for one in queue.store.running(queue.host) if one.worker == self.id]
-        return more, due, mine, asked_to_leave(queue.home, self.id)
+        if found.trouble is not None:
+            raise found.trouble
 
     # what dead workers left
 

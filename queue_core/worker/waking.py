@@ -43,7 +43,7 @@ class Wake:
     async def wait(self, seconds: float) -> bool:
         """Wait for at most so long; whether it is set. Others get a turn even if it was."""
         if self._set:
-            await anyio.lowlevel.checkpoint()
+            await _let_others()
             return True
         try:
             loop = asyncio.get_running_loop()
@@ -60,6 +60,15 @@ class Wake:
             self._waiter = None
             timer.cancel()
         return self._set
+
+
+async def _let_others() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        await anyio.lowlevel.checkpoint()
+    else:
+        await asyncio.sleep(0)
 
 
 def _finish(waiter: asyncio.Future[None]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from queue_core.home import Home
 from tests.helpers import wait_until
 
-PATIENCE = 30  # seconds: a verb that hangs fails its test
+PATIENCE = 60  # seconds: a verb that hangs fails its test
 RUNQ = [sys.executable, "-P", "-c", "import sys; from queue_core.launch import main; sys.exit(main())"]
 ROOT = Path(__file__).parents[2]
 AGENT = {"CLAUDECODE": "1"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import AGENT, Cli, Ran, answered, finish, on_terminal
-from tests.helpers import wait_until
+from tests.helpers import stop, wait_until
 from tests.mcp.places import Place
 from tests.mcp.servers import Server
 
@@ -299,7 +299,7 @@ class TestTheDrill:
         taken(cli)
         worker = cli.worker()
         wait_until(lambda: cli.states() == {1: "succeeded"}, "the job has run")
-        worker.send_signal(signal.SIGSTOP)  # or it would see by itself that it can go on no more
+        stop(worker.pid, cli.paths.write_lock)  # or it would see by itself that it can go on no more
         if state == "damaged":
             no_header(cli.home / "runq.db")
         else:

@@ -26,7 +26,7 @@ def add(copy: str, home: str, *, write: bool = True) -> subprocess.CompletedProc
     if not write:
         env["PYTHONDONTWRITEBYTECODE"] = "1"
     command = [sys.executable, "-X", "importtime", "-P", "-c", code, "add", "--", "true"]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 def bundles(copy: str) -> list[str]:
@@ -60,7 +60,7 @@ WHERE_FROM = (
 def run(copy: str, home: str, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "HOME": home, "RUNQ_HOME": f"{home}/queue", "PYTHONPATH": copy}
     command = [sys.executable, "-P", "-c", code, *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_what_a_verb_needs_now_and_then_comes_from_the_bundle_too(copy: str, tmp_path) -> None:
@@ -132,7 +132,13 @@ def test_a_job_of_any_kind_can_be_added_from_the_bundle(copy: str, tmp_path) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert '"state":"blocked"' in done.stdout
+
+
+def test_what_was_not_finished_leaves_no_file_behind(copy: str, tmp_path) -> None:
+    os.makedirs(f"{copy}/queue_core/__pycache__/runq-add.{sys.implementation.cache_tag}.bundle/in the way")
+    assert add(copy, str(tmp_path)).stdout == "1\n"
+    assert [name for name in os.listdir(f"{copy}/queue_core/__pycache__") if ".bundle." in name] == []

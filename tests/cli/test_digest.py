@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import AGENT, RUNQ, Cli
 from tests.cli.test_hook import begin_exclusive, flock
 
-WHILE_LOCKED = 5  # seconds: less than the 10 that a person's command waits for a lock
+WHILE_LOCKED = 9  # seconds: less than the 10 that a person's command waits for a lock
 DAY = 86_400
 
 

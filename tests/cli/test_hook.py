@@ -18,7 +18,7 @@ from queue_core.errors import InvalidJob
 from queue_core.home import Home
 from tests.cli.conftest import PATIENCE, RUNQ, Cli
 
-WHILE_LOCKED = 5  # seconds: less than the 10 that a person's command waits for a lock
+WHILE_LOCKED = 9  # seconds: less than the 10 that a person's command waits for a lock
 
 
 def payload(**values: object) -> bytes:

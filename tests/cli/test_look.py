@@ -112,8 +112,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     cli = Cli(tmp_path_factory.mktemp("many"))
     cli.ok("add", "--queue", "ci", "--meta", "k=1", "--", "true", CLAUDE_CODE_SESSION_ID="s-1")
     cli.ok("add", "--meta", "k=2", "--meta", "other=1", "--", "echo", "k=1", **cli.hook_env)
-    cli.ok("add", "--delay", "99", "--", "sh", "-c", "true", **AGENT)
-    cli.ok("add", "--delay", "99", "--", "true", CLAUDE_PROJECT_DIR="/other")
+    cli.ok("add", "--delay", "1d", "--", "sh", "-c", "true", **AGENT)
+    cli.ok("add", "--delay", "1d", "--", "true", CLAUDE_PROJECT_DIR="/other")
     return cli
 
 

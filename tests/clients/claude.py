@@ -25,7 +25,7 @@ from tests.mcp.places import ROOT, Place
 PLUGIN = f"{ROOT}/plugin"
 KEY = "sk-ant-none-of-any-worth"
 PROMPT = "❯".encode()  # what a terminal shows where one can type
-SESSION_SECONDS = 120  # for a whole session: one that says nothing must fail its test, not hang it
+SESSION_SECONDS = 300  # for a whole session: one that says nothing must fail its test, not hang it
 BY_HAND = ("--strict-mcp-config", "--mcp-config", json.dumps({"mcpServers": {"runq": {"command": "runq-mcp"}}}))
 
 

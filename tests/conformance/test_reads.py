@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from queue_core.jobs import Filter
 from queue_core.model import Origin
-from tests.conformance.builders import FAILURE, START, SUCCESS, Bench
+from tests.conformance.builders import FAILURE, START, SUCCESS, Bench, admission
 
 
 def found(bench: Bench, **wanted: Any) -> list[int]:
@@ -215,6 +215,13 @@ class TestLookingAhead:
         bench.claim()
         bench.add(due_at=START + 1)
         assert not bench.store.claimable(START + 2)
+
+    def test_nor_what_has_fallen_due_in_paused_queues_however_much_it_is(self, bench: Bench) -> None:
+        bench.submit(*[admission(queue="paused", due_at=START + 1) for _ in range(600)])
+        bench.pause("paused")
+        assert not bench.store.claimable(START + 3)
+        bench.add(queue="open", due_at=START + 2)
+        assert bench.store.claimable(START + 3), "it may be one of those that were not looked at"
 
     def test_the_next_due_time_is_the_earliest_after_now(self, bench: Bench) -> None:
         assert bench.store.next_due(START) is None

@@ -243,7 +243,7 @@ class Trouble:
         for pid in world.booted:  # by a server that was about to
             world.kill(pid, "worker")
         for one in young:
-            one.popen.wait(20)
+            one.popen.wait(60)
 
     def _parts(self) -> list[Path]:
         names = [f"runq.db{end}" for end in WAL] + (["spool"] if self.no_clients else [])
@@ -299,7 +299,7 @@ class WriteLock:
             self._file = -1
 
     def __enter__(self) -> None:
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 60
         while not self.try_to_take():
             if time.monotonic() > give_up:
                 raise TimeoutError("nobody lets go of the write lock")

@@ -200,9 +200,9 @@ class Storm:
         if self._trouble.tried["clock"]:
             world.set_clock(AHEAD_OF_ALL)
         world.go_on()
-        self._wait(lambda: not clients.lines, 30)
+        self._wait(lambda: not clients.lines, 60)
         self._wait(lambda: not any(one.waiting for one in clients.servers if one.ready and not one.spoilt), 4)
-        if not self._wait(lambda: not self._frames.unanswered(), 20):
+        if not self._wait(lambda: not self._frames.unanswered(), 60):
             self._findings.append(
                 Finding("frames", f"{self._frames.unanswered()} servers beside a spoilt one are silent")
             )
@@ -210,12 +210,12 @@ class Storm:
             world.kill(one.pid, "worker")
         for one in world.alive("server"):
             world.kill(one.pid, "server")
-        self._wait(lambda: not clients.servers, 10)
+        self._wait(lambda: not clients.servers, 60)
         self._runq("resume")
         world.start("worker", ["work"])
         self._judge = Server(world)
         clients.servers.append(self._judge)
-        self._wait(lambda: self._judge.ready, 30)
+        self._wait(lambda: self._judge.ready, 60)
         self._wait(self._all_ended, CALM)
 
     def _wait(self, over: Any, seconds: float) -> bool:
@@ -260,7 +260,7 @@ class Storm:
     def _runq(self, *words: str) -> str:
         said: list[str] = []
         process = self.world.start("cli", words)
-        out, err = process.popen.communicate(timeout=60)
+        out, err = process.popen.communicate(timeout=120)
         if process.popen.returncode:
             self._findings.append(Finding("truth", f"runq {words} failed in the calm: {err.decode()}"))
         said.append(out.decode(errors="replace"))

@@ -13,7 +13,7 @@ from tests.crash.points import ROLES
 from tests.crash.world import Process, World
 from tests.helpers import short_folder, wait_until
 
-PATIENCE = 30
+PATIENCE = 60
 EVERYWHERE = ",".join(f"{name}=1=note" for names in ROLES.values() for name in names)
 
 

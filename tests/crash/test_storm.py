@@ -13,8 +13,8 @@ from tests.helpers import short_folder
 SEED = 20261122
 KILLS = {"servers and workers": 14, "keepers too": 14, "commands too": 20, "store": 12}
 USUAL = ("commands too", "store")  # the others are a part of every full storm
-LONGEST = 60.0  # seconds, on a machine that is busy with other things
-STORMS = 4  # within which a planted fault has to show: whether a kill falls where it matters is chance
+LONGEST = 240.0  # seconds, on a machine that is busy with other things
+STORMS = 8  # within which a planted fault has to show: whether a kill falls where it matters is chance
 # What the planted faults need: keepers or workers that die while commands run, clients that live to hear an answer.
 KEEPERS = Scenario("keepers", 0, {"keeper": 100}, lasting=(1500, 2500), servers=0, workers=2)
 WORKERS = Scenario("workers", 0, {"worker": 100}, lasting=(1500, 2500), servers=0, workers=2)

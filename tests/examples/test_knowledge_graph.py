@@ -50,7 +50,7 @@ def fire(rig: Rig, event: str, **payload: Any) -> subprocess.CompletedProcess[st
         cwd=rig.folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -133,7 +133,7 @@ def test_a_graph_that_is_down_is_tried_after_10_20_and_40_seconds(rig: Rig) -> N
         assert backing_off.state == "scheduled"
         assert backing_off.due_at is not None
         assert backing_off.attempts[-1].finished_at is not None
-        assert wait <= backing_off.due_at - backing_off.attempts[-1].finished_at < wait + 5
+        assert wait <= backing_off.due_at - backing_off.attempts[-1].finished_at < 2 * wait
         rig.make_due(job)
     rig.drain()
     assert rig.outcomes(job) == [("exited", 75)] * 4

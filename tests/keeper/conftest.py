@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from queue_core.keeper import boot, protocol, records
-from tests.helpers import wait_until
-
-PATIENCE = 20
+from tests.helpers import PATIENCE, wait_until
 
 
 class Talk:

@@ -9,7 +9,7 @@ import pytest
 
 from queue_core.keeper import ending, processes, protocol, records, verdict
 from queue_core.value import replace
-from tests.helpers import wait_until
+from tests.helpers import TIME_OUTS, wait_until
 
 from .conftest import Rig, alive
 
@@ -90,13 +90,13 @@ def test_a_grandchild_in_a_session_of_its_own_is_found_by_the_token(rig: Rig) ->
 
 
 def test_what_is_left_of_a_timed_out_command_is_killed_before_its_end_is_told(rig: Rig) -> None:
-    rig.sh(
-        1,
-        "(trap '' TERM; echo ready; while :; do sleep 0.02; done) & echo $!; sleep 60",
-        timeout=0.3,
-        grace=0.2,
-    )
-    left = [word for word in (rig.end(1), rig.output(1).split())[1] if word.isdigit()]
+    script = "(trap '' TERM; while :; do sleep 0.02; done) & echo $!; sleep 60"
+    left: list[bytes] = []
+    for job, time_out in enumerate(TIME_OUTS):
+        rig.sh(job, script, timeout=time_out, grace=0.2)
+        assert rig.end(job).reason == "timed_out"
+        if left := rig.output(job).split():  # it was up by then
+            break
     assert len(left) == 1 and not alive(int(left[0]))
 
 
@@ -176,6 +176,7 @@ def test_an_orphan_is_ended_with_its_session(rig: Rig) -> None:
 
 def test_what_an_orphan_left_behind_is_ended_by_its_token(rig: Rig) -> None:
     start, pids = orphan(rig, "setsid sh -c 'sleep 60' & echo $$ $!; exec sleep 60")
+    wait_until(lambda: os.getsid(pids[1]) == pids[1], "it has a session of its own")
     os.kill(pids[0], signal.SIGKILL)
     wait_until(lambda: not alive(pids[0]), "the command is gone")
     assert not ending.end_orphan(start, grace=0.1)  # nothing names what is left

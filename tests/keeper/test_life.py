@@ -13,7 +13,7 @@ import pytest
 
 from queue_core.keeper import boot, protocol, verdict
 from queue_core.keeper.protocol import KeeperError, KeeperGone
-from tests.helpers import wait_until
+from tests.helpers import descriptors, wait_until
 
 from .conftest import Rig, alive
 
@@ -249,7 +249,7 @@ def test_a_keeper_inherits_nothing_from_its_worker(tmp_path: Path) -> None:
     )
     assert worker.stdin and worker.stdout
     pid = int(worker.stdout.readline())
-    links = {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    links = descriptors(pid)
     assert 77 not in links
     assert links[0] == links[1] == "/dev/null" and links[2].endswith("/log")
     assert b"SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()

@@ -84,6 +84,18 @@ def test_a_system_that_counts_otherwise_is_asked_each_time(
     assert births.now() is None
 
 
+def test_a_clock_that_goes_wrong_later_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    births, seen = Births(), [100]
+    monkeypatch.setattr(processes, "start_ticks", lambda _pid: seen[0])  # pyright: ignore
+    for _ in range(Births.COMPARED_FIRST):
+        assert births.ticks(1, 100) == 100
+    seen[0] = 200
+    assert births.ticks(1, 100) == 100
+    told = [births.ticks(1, 100) for _ in range(Births.COMPARED_AGAIN)]
+    assert told[-1] == 200
+    assert births.now() is None
+
+
 BLIND = """
 import errno
 import queue_core.keeper.processes as processes

@@ -18,7 +18,7 @@ from mcp_server.session import Session
 from mcp_server.tasks import IDENTIFIER
 from tests.mcp.places import INFO, Place
 
-LIMIT = 60
+LIMIT = 240
 ANYTHING: TypeAdapter[Any] = TypeAdapter(dict[str, Any])
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 BELONGS = {"input_required": "inputRequests", "completed": "result", "failed": "error"}  # to each status

@@ -1,7 +1,6 @@
 """The real HTTP server, as a process or in the test's own loop, and requests to it made by hand."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -22,11 +21,12 @@ from mcp_server.address import listen
 from mcp_server.guard import Limits
 from mcp_server.http import HttpServer
 from mcp_server.session import Session
-from tests.helpers import wait_until
+from tests.helpers import descriptors, wait_until
 from tests.mcp.places import Place
 from tests.mcp.servers import HELLO
 
-LIMIT = 60  # seconds for anything: what hangs must fail its test
+LIMIT = 240  # seconds for anything: what hangs must fail its test
+MODULE_LIMIT = 900  # seconds for all the tests of a module
 TOKEN = "runq_" + "t" * 43
 ACCEPT = "Accept: application/json, text/event-stream"
 JSON = "Content-Type: application/json"
@@ -94,7 +94,7 @@ def command(*arguments: str) -> list[str]:
 class Served:
     """`runq-mcp --http --port 0` on a place."""
 
-    def __init__(self, place: Place, *, folder: str | None = None, **environ: str) -> None:
+    def __init__(self, place: Place, *, folder: str | None = None, limit: float = LIMIT, **environ: str) -> None:
         self.place = place
         self._stderr = place.home.parent / "stderr"
         with self._stderr.open("wb") as stderr:
@@ -106,14 +106,21 @@ class Served:
                 env={**place.environ, **environ, **({"CLAUDE_PROJECT_DIR": folder} if folder else {})},
                 cwd=folder or place.project,
             )
-        self._limit = threading.Timer(LIMIT, self.process.kill)
+        self._limit = threading.Timer(limit, self.process.kill)
         self._limit.start()
 
     def __enter__(self) -> Self:
-        told = wait_until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)/mcp", self.said()), "the port is told", 30)
+        try:
+            self._listens()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _listens(self) -> None:
+        told = wait_until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)/mcp", self.said()), "the port is told")
         self.port = int(told[1])
         self.token = token_file(self.place).read_text().strip()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._limit.cancel()
@@ -137,7 +144,7 @@ class Served:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, bytes]:
         """Its exit code and what it wrote on stdout."""
         self.process.send_signal(number)
-        stdout, _ = self.process.communicate(timeout=30)
+        stdout, _ = self.process.communicate(timeout=LIMIT)
         return self.process.returncode, stdout
 
     @asynccontextmanager
@@ -187,7 +194,7 @@ def open_connection(port: int, raw: bytes) -> Iterator[socket.socket]:
 
 def listening_addresses(pid: int) -> set[str]:
     """Where a process listens, from the kernel (Linux): addresses in hexadecimal, as they stand there."""
-    sockets = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    sockets = set(descriptors(pid).values())
     found: set[str] = set()
     for family in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{family}").read_text().splitlines()[1:]:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from mcp.client import Client
 from mcp_types import CallToolResult, Implementation, TextContent, TextResourceContents
 
+from mcp_server import session as session_module
 from mcp_server.server import make_server
 from mcp_server.session import Session
 from queue_core.jobs import Filter, Job
@@ -23,6 +24,10 @@ from tests.helpers import wait_until
 ROOT = str(Path(__file__).parents[2])
 PERSON = Origin(caller="person")
 INFO = Implementation(name="a client", version="2")
+
+# Nobody kills a server that lives in a test's own process: on however busy a machine, its reader's thread ends
+# before the event loop that it answers to.
+session_module.CLOSING = 60.0
 
 
 class Place:
@@ -52,7 +57,7 @@ class Place:
         for pid in queue.live_workers().values():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not queue.live_workers(), "the workers have left", timeout=30)
+        wait_until(lambda: not queue.live_workers(), "the workers have left")
         for process in self._processes:
             process.wait()
 
@@ -96,7 +101,7 @@ class Place:
         return job_id
 
     def all_end(self, ids: list[int]) -> None:
-        wait_until(lambda: set(self.queue.states_of(ids).values()) <= set(ENDED), f"the jobs {ids} have ended", 30)
+        wait_until(lambda: set(self.queue.states_of(ids).values()) <= set(ENDED), f"the jobs {ids} have ended")
 
     def pause(self, queue: str | None = "default") -> None:
         self.queue.pause(queue, paused=True)

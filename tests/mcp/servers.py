@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 from tests.mcp.places import Place
 
-ANSWER_SECONDS = 60  # for a whole test: a server that says nothing must fail it, not hang it
+ANSWER_SECONDS = 240  # for a whole test: a server that says nothing must fail it, not hang it
 HELLO = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},

@@ -22,7 +22,7 @@ from tests.mcp.servers import HELLO, Server
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 30
+LIMIT = 240
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 

@@ -24,7 +24,7 @@ from tests.mcp.places import Place
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:resources/subscribe")]
 
-LIMIT = 60
+LIMIT = 240
 JOB, OUTPUT = "queue://jobs/{job_id}", "queue://jobs/{job_id}/output"
 SAYS = """echo "first line" > "$RUNQ_PROGRESS"; until [ -e "$1" ]; do sleep 0.02; done
 echo "a \tsecond   line" >> "$RUNQ_PROGRESS"; until [ -e "$2" ]; do sleep 0.02; done"""

@@ -19,6 +19,7 @@ from tests.mcp.http_servers import (
     ACCEPT,
     INITIALIZE,
     JSON,
+    MODULE_LIMIT,
     TOKEN,
     Served,
     command,
@@ -37,7 +38,7 @@ LINUX_ONLY = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="asks
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Place(tmp_path_factory.mktemp("http")) as place, Served(place) as server:
+    with Place(tmp_path_factory.mktemp("http")) as place, Served(place, limit=MODULE_LIMIT) as server:
         yield server
 
 
@@ -440,13 +441,14 @@ def test_a_signal_ends_it_with_streams_open_and_requests_half_sent(place: Place)
         opened = server.ask("POST", "/mcp", HOST, KNOWN, ACCEPT, JSON, body=INITIALIZE)
         session = f"Mcp-Session-Id: {opened.headers['mcp-session-id']}"
         stream = server.request("GET", "/mcp", HOST, KNOWN, ACCEPT, session)
-        half = server.request("POST", "/mcp", HOST, KNOWN, ACCEPT, JSON, "Content-Length: 100")
+        half = server.request("POST", "/mcp", HOST, KNOWN, ACCEPT, JSON, "Content-Length: 100", "Expect: 100-continue")
         with (
             open_connection(server.port, stream) as first,
             open_connection(server.port, half) as second,
             open_connection(server.port, b"GET /mcp HT"),
         ):
             assert first.recv(65536).startswith(b"HTTP/1.1 200")
+            assert second.recv(65536).startswith(b"HTTP/1.1 100")  # it is asked for its body, so it is being served
             assert server.end() == (0, b"")
             assert second.recv(65536).startswith(b"HTTP/1.1 503")
     assert server.said().count("\n") == 1

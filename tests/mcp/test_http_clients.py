@@ -11,10 +11,12 @@ import pytest
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
+from tests.helpers import TIME_OUTS
 from tests.mcp.http_servers import (
     ACCEPT,
     INITIALIZE,
     JSON,
+    MODULE_LIMIT,
     TOKEN,
     Served,
     client_of,
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def served(workshop: Place) -> Iterator[Served]:
-    with Served(workshop) as server:
+    with Served(workshop, limit=MODULE_LIMIT) as server:
         yield server
 
 
@@ -172,10 +174,22 @@ async def test_so_many_connections_at_once_and_no_more(place: Place) -> None:
 
 
 async def test_so_many_sessions_and_an_idle_one_makes_room(place: Place) -> None:
-    async with limited(place, sessions=1, session_idle=0.3) as port:
+    for idle in TIME_OUTS:
+        if await an_idle_session_made_room(place, idle):
+            break
+    else:
+        pytest.fail("there was always room")
+
+
+async def an_idle_session_made_room(place: Place, idle: float) -> bool:
+    """False if the machine was so busy that the first had been idle for long when the second came."""
+    async with limited(place, sessions=1, session_idle=idle) as port:
         first = await exchange_here(port, opening(port))
-        assert (first.status, (await exchange_here(port, opening(port))).status) == (200, 503)
+        assert first.status == 200
+        if (await exchange_here(port, opening(port))).status == 200:
+            return False
         while (await exchange_here(port, opening(port))).status == 503:
             await anyio.sleep(0.01)
         gone = request("GET", "/mcp", *known(port, ACCEPT, f"Mcp-Session-Id: {first.headers['mcp-session-id']}"))
         assert (await exchange_here(port, gone)).status == 404
+    return True

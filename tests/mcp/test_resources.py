@@ -16,7 +16,7 @@ from tests.mcp.servers import Server
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 20
+LIMIT = 240
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

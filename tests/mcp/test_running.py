@@ -15,7 +15,7 @@ from tests.mcp.places import Place, ask, read, refused, said
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 30
+LIMIT = 240
 HIDDEN = "a\x1b[31mred\x1b[0m b\x1b]0;title\x07c \u200bd\u202e e\u00adf\U000e0041g\ufe0fh\x07i\r\n10%\r20%\n"
 SEEN = "ared bc d efghi\n10%\n20%\n"
 

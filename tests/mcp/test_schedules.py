@@ -14,8 +14,8 @@ def test_a_server_without_a_worker_boots_one_for_a_due_schedule_again_and_again(
         def done() -> list[int]:
             return [job["id"] for job in server.call("list_jobs", state="succeeded")["jobs"]]
 
-        wait_until(lambda: len(done()) >= 2, "it has run twice", 30)
+        wait_until(lambda: len(done()) >= 2, "it has run twice")
         assert {place.job(job_id).schedule for job_id in done()} == {"soon"}
         place.cli("schedule", "remove", "soon")
-        wait_until(lambda: not place.queue.live_workers(), "the worker has left", 30)
+        wait_until(lambda: not place.queue.live_workers(), "the worker has left")
         assert server.call("status")["worker"]["state"] == "off"

@@ -15,7 +15,7 @@ from tests.mcp.places import Place
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 20
+LIMIT = 240
 
 
 @pytest.fixture

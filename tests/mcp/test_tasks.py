@@ -556,7 +556,7 @@ async def test_a_task_outlives_the_server_that_has_made_it(place: Place) -> None
             check(found)
             return reply_of(found) if found["status"] == "completed" else None
 
-        reply = wait_until(ended, "the task is completed", 30)
+        reply = wait_until(ended, "the task is completed")
         assert reply and reply["output_tail"].endswith("done\n")
         listened = {"notifications": {"taskIds": [created["taskId"]]}}
         bare = envelope()
@@ -609,7 +609,7 @@ async def test_tasks_over_http(place: Place) -> None:
         assert found["status"] == "working"
         assert post("tasks/cancel", "another", taskId=task)["error"]["code"] == HEADER_MISMATCH
         assert_acknowledged(post("tasks/cancel", task, taskId=task)["result"])
-        wait_until(lambda: post("tasks/get", task, taskId=task)["result"]["status"] == "cancelled", "it has ended", 30)
+        wait_until(lambda: post("tasks/get", task, taskId=task)["result"]["status"] == "cancelled", "it has ended")
         touch = {"name": "run", "arguments": {"argv": ["touch", "x"]}}
         assert post("tools/call", "run", **touch)["result"]["structuredContent"]["state"] == "held"
         held = post("tools/call", "run", **touch, _meta=envelope())["result"]["taskId"]

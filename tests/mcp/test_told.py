@@ -20,7 +20,7 @@ def told(place: Place, session: str, event: str = "UserPromptSubmit") -> list[st
         env={**place.environ, **SESSION, "CLAUDE_CODE_SESSION_ID": session},
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stderr == b""
     return [line for line in done.stdout.decode().splitlines() if line.startswith("- ")]

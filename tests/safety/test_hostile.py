@@ -110,7 +110,7 @@ def test_the_payloads_are_real(verdicts: Verdicts, name: str) -> None:
     argv: list[str] = [fill(word, shop.texts(number)) for word in shlex.split(text)]
     if shutil.which(str(argv[0])) is None:
         pytest.skip(f"{argv[0]} is not installed")
-    subprocess.run(argv, cwd=shop.project, input=b"", capture_output=True, check=False, timeout=30)
+    subprocess.run(argv, cwd=shop.project, input=b"", capture_output=True, check=False, timeout=60)
     made = shop.canaries / str(number)
     assert made.exists()
     made.unlink()

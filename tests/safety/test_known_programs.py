@@ -59,7 +59,7 @@ def test_an_option_or_a_word_that_reads_outside_is_asked_about(project: Path, ar
     if shutil.which(argv[0]) is None:
         pytest.skip(f"{argv[0]} is not installed")
     environ = {**os.environ, "CANARY": "told"}
-    done = subprocess.run(argv, cwd=project, capture_output=True, text=True, check=False, timeout=30, env=environ)
+    done = subprocess.run(argv, cwd=project, capture_output=True, text=True, check=False, timeout=60, env=environ)
     assert seen in done.stdout
     assert verdict(argv, f"{argv[0]} ...", str(project)) == "ask"
 

@@ -23,7 +23,7 @@ from tests.mcp.places import PERSON, ROOT, Place
 MARK = "M4RK"  # in everything that belongs to others
 PARTS = ("argv", "output", "env", "stdin", "name", "meta", "error", "progress", "key", "schedule", "deed")
 SCRIPT = 'cat; echo "$2"; echo "$3" > "$RUNQ_PROGRESS"; exit 4'
-LIMIT = 30
+LIMIT = 240
 
 
 def mark(part: str) -> str:

@@ -91,6 +91,20 @@ class TestVersions:
         raw(home, f"PRAGMA user_version = {SCHEMA_VERSION}")
         assert bench.claimed() == [job]
 
+    def test_a_read_that_makes_no_sense_any_more_after_it_is_told_to_upgrade(
+        self, home: Home, store: SqliteStore
+    ) -> None:
+        job = Bench(store).add()
+        assert store.running() == []
+        raw(home, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        assert store.states_of([job]) == {job: "available"}, "what can still be read is read"
+        raw(home, "DROP INDEX jobs_running")
+        with pytest.raises(StoreTooNew, match="upgrade this installation"):
+            store.running()
+        raw(home, f"PRAGMA user_version = {SCHEMA_VERSION}")
+        with pytest.raises(StoreError, match="cannot be used"):
+            store.running()
+
 
 class TestTampering:
     @pytest.mark.parametrize("group_commit", [False, True])

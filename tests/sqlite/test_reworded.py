@@ -66,6 +66,16 @@ def test_an_attempt_that_is_recorded_makes_sqlite_build_no_list() -> None:
         assert lists_of_values(connection, insert) == 0
 
 
+def test_a_deed_that_is_noted_makes_sqlite_build_no_list() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, 1)
+        insert = "INSERT INTO audit (at, what, caller) VALUES (1, '{}', '{}')"
+        assert lists_of_values(connection, insert.format("queued", "hook")) == 0
+        for wrong in (("done", "hook"), ("queued", "robot")):
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(insert.format(*wrong))
+
+
 def test_where_the_schema_is_protected_the_rules_stay_in_their_earlier_words(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     home = Home(data=str(tmp_path), config=str(tmp_path))

@@ -101,6 +101,17 @@ class TestConstraints:
         with pytest.raises(sqlite3.IntegrityError):
             database.execute(f"UPDATE jobs SET {change} WHERE id = ?", (job,))
 
+    def test_a_job_for_a_handler_comes_in_parked_unless_a_worker_has_it(self, database: sqlite3.Connection) -> None:
+        handled = {"handler": "'resize'", "arguments": "'{}'"}
+        with pytest.raises(sqlite3.IntegrityError, match="is parked"):
+            insert(database, **handled)
+        insert(database, **handled, parked="'@resize'")
+        insert(database, **handled, state="'held'")
+        database.execute("INSERT INTO worker_handlers VALUES ('resize', 'w')")
+        insert(database, **handled)
+        states = database.execute("SELECT state, parked FROM jobs ORDER BY id").fetchall()
+        assert states == [("available", "@resize"), ("held", None), ("available", None)]
+
     def test_two_completions_cannot_have_one_number(self, database: sqlite3.Connection) -> None:
         jobs = [insert(database), insert(database)]
         end = "UPDATE jobs SET state = 'cancelled', finished_at = 1, ended = 5 WHERE id = ?"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from queue_core import combining as combining_module
 from queue_core.combining import Combining
 from queue_core.errors import InvalidJob, StoreBusy, StoreFull
 from queue_core.model import NewJob, Receipt
 from tests.helpers import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
 LONG = 10.0
+NOW = object()
+LINES = Path(combining_module.__file__).read_text(encoding="utf-8").splitlines()
 
 
 def job(name: str) -> NewJob:
@@ -121,3 +127,64 @@ def test_what_speaks_of_other_jobs_goes_alone(store: Store, needs: dict[str, obj
     fields: dict[str, object] = {"argv": ("true",), **needs}
     assert Combining(store, lambda: LONG).enqueue(NewJob(**fields)) is None  # pyright: ignore[reportArgumentType]
     assert store.batches == []
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C is: no Exception, at whatever moment."""
+
+
+def steps_of_an_add(combining: Combining, number: int) -> int:
+    """How many lines of the module one that is stored alone runs through."""
+    seen: list[int] = []
+    _traced(lambda: combining.enqueue(job(str(number))), lambda: seen.append(1))
+    return len(seen)
+
+
+def _traced(call: Callable[[], object], at_a_line: Callable[[], object]) -> None:
+    """Run something, and something else before each line of the module that it comes to."""
+
+    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        if frame.f_code.co_filename != combining_module.__file__:
+            return None
+        if event == "line" and "with self._lock" not in LINES[frame.f_lineno - 1]:
+            at_a_line()  # Python looks for signals after calls: never between a block's last line and its way out
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+
+
+def test_whoever_is_interrupted_at_whatever_moment_leaves_nobody_waiting(store: Store) -> None:
+    store.gate.set()
+    steps = steps_of_an_add(Combining(store, lambda: LONG), 1)
+    assert steps > 20
+    for step in range(steps):
+        combining = Combining(store, lambda: -0.99)
+        left = iter([None] * step)
+
+        def interrupt(left: Iterator[None] = left) -> None:
+            if next(left, NOW) is NOW:
+                sys.settrace(None)
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            _traced(lambda combining=combining: combining.enqueue(job("1")), interrupt)
+        assert combining.enqueue(job("2")) == Receipt(id=2, state="available"), step
+
+
+def test_an_error_that_nobody_foresaw_is_told_to_the_one_whose_it_is(store: Store) -> None:
+    def choosy(jobs: Sequence[NewJob]) -> list[Receipt]:
+        receipts = store(jobs)
+        if any(one.name == "3" for one in jobs):
+            raise ZeroDivisionError
+        return receipts
+
+    callers = Callers(Combining(choosy, lambda: LONG), store)
+    callers.lead_and_follow([2, 3, 4])
+    told = callers.end()
+    assert isinstance(told.pop(3), ZeroDivisionError)
+    assert told == {number: Receipt(id=number, state="available") for number in (1, 2, 4)}

@@ -38,6 +38,16 @@ class TestLocate:
         both = {"HOME": "/h", "XDG_DATA_HOME": "/d", "XDG_CONFIG_HOME": "/c"}
         assert locate(both) == Home(data="/d/runq", config="/c/runq")
 
+    @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no XDG folders")
+    def test_a_path_that_means_another_place_in_each_folder_is_none(self) -> None:
+        relative = {"HOME": "/h", "XDG_DATA_HOME": "d", "XDG_CONFIG_HOME": "./c"}
+        assert locate(relative) == locate({"HOME": "/h"})
+        with pytest.raises(HomeError, match="set HOME, or RUNQ_HOME, to a full path"):
+            locate({"HOME": "."})
+        with pytest.raises(HomeError, match="where your home folder is"):
+            locate({"HOME": "~", "XDG_DATA_HOME": "/d"})
+        assert locate({"HOME": ".", "RUNQ_HOME": "/q"}).data == "/q"
+
     def test_nothing_is_made_by_looking(self, tmp_path: Path) -> None:
         locate({"RUNQ_HOME": str(tmp_path / "q")})
         assert not (tmp_path / "q").exists()

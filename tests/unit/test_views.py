@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from queue_core.home import Home
-    from queue_core.jobs import QueueLine
 
 NOW = 1_800_000_000.0
 CONTRACT = {
@@ -56,12 +57,6 @@ def job(**fields: Any) -> Job:
 def queue(**fields: Any) -> QueueRow:
     counts = {**dict.fromkeys(STATES, 0), **fields.pop("counts", {})}
     return QueueRow(**{"name": "q", "paused": False, "slots": 4, "barred": False, "counts": counts, **fields})
-
-
-def line(**fields: Any) -> QueueLine:
-    """The same as the line of an overview."""
-    it = queue(**fields)
-    return (it.name, it.paused, it.slots, it.starts_per_minute, it.rests_until, *it.counts.values())
 
 
 class TestTimes:
@@ -150,18 +145,51 @@ class TestSecrets:
 
 
 class TestCounting:
-    def test_counts_are_over_all_queues_and_name_every_state(self) -> None:
-        found = views.totals([line(counts={"held": 1, "dead": 2}), line(counts={"held": 3})])
-        assert found.counts == {**dict.fromkeys(STATES, 0), "held": 4, "dead": 2}
-        assert found.paused == {}
+    @pytest.fixture
+    def whole(self, home: Home) -> Iterator[Queue]:
+        """Three queues that hold something, of which one is paused, and one that holds nothing and is limited."""
+        columns = "(name, slots, paused, held, available, running, dead, starts_per_minute, rests_until)"
+        rows = (
+            "('some', 4, 2, 1, 2, 0, 4, NULL, NULL)",
+            "('none', 1, 1, 0, 0, 1, 0, NULL, NULL)",
+            "('open', 2, 0, 1, 0, 0, 0, NULL, NULL)",
+            "('rests', 3, 0, 0, 0, 0, 0, 3, 1.5)",
+        )
+        queue = Queue(SqliteStore(home), home, Settings(), {"PATH": "/usr/bin:/bin"})
+        with closing(sqlite3.connect(home.database, isolation_level=None)) as connection:
+            connection.execute(f"INSERT INTO queues {columns} VALUES {', '.join(rows)}")
+        yield queue
+        queue.close()
 
-    def test_of_paused_queues_those_count_in_which_jobs_wait(self) -> None:
-        some = line(name="some", counts={"held": 1, "available": 2, "dead": 4}, paused=True)
-        others = [line(name="none", counts={"running": 1}, paused=True), line(name="open", counts={"held": 1})]
-        assert views.totals([some, *others]).paused == {"some": 3}
+    def test_counts_are_over_all_queues_and_name_every_state(self, whole: Queue) -> None:
+        found = whole.store.totals()
+        assert found.counts == {**dict.fromkeys(STATES, 0), "held": 2, "available": 2, "running": 1, "dead": 4}
+        assert whole.store.overview().totals == found
 
-    def test_no_queue_holds_nothing(self) -> None:
-        assert views.totals([]) == Totals(counts=dict.fromkeys(STATES, 0), paused={})
+    def test_of_paused_queues_those_count_in_which_jobs_wait(self, whole: Queue) -> None:
+        assert whole.store.totals().paused == {"some": 3}
+
+    def test_no_queue_holds_nothing(self, home: Home) -> None:
+        store = SqliteStore(home)
+        found = store.overview()
+        store.close()
+        assert found.totals == Totals(counts=dict.fromkeys(STATES, 0), paused={})
+        assert views.status(found, {}, {})["queues"] == {}
+
+    def test_each_queue_says_what_it_holds_in_the_order_of_their_names(self, whole: Queue) -> None:
+        found = whole.status_view()["queues"]
+        assert list(found) == ["none", "open", "rests", "some"]
+        assert found == {
+            "none": {"running": 1, "paused": True, "parallelism": 1},
+            "open": {"held": 1, "paused": False, "parallelism": 2},
+            "rests": {
+                "paused": False,
+                "parallelism": 3,
+                "starts_per_minute": 3,
+                "rests_until": "1970-01-01T00:00:01.500Z",
+            },
+            "some": {"held": 1, "available": 2, "dead": 4, "paused": True, "parallelism": 4},
+        }
 
     def test_pending_is_what_waits(self) -> None:
         by_state = {state: 10**n for n, state in enumerate(STATES)}
@@ -179,17 +207,11 @@ class TestCounting:
             "problems": ["dead letters"],
         }
 
-    def test_the_status_has_the_contracts_keys(self) -> None:
-        worker = {"state": "off", "pids": []}
-        view = views.status([line(counts={"held": 1}, paused=True)], {"held": 1}, worker, {"level": "ok"})
+    def test_the_status_has_the_contracts_keys(self, whole: Queue) -> None:
+        view = whole.status_view()
         assert set(view) >= {"counts", "queues", "worker", "health"}
-        assert view["queues"]["q"] == {"held": 1, "paused": True, "parallelism": 4}
-
-    def test_a_queue_whose_starts_are_limited_says_so_and_until_when_it_rests(self) -> None:
-        limited = line(starts_per_minute=3, rests_until=1.5)
-        view = views.status([limited], {}, {"state": "off", "pids": []}, {"level": "ok"})
-        assert view["queues"]["q"]["starts_per_minute"] == 3
-        assert view["queues"]["q"]["rests_until"] == "1970-01-01T00:00:01.500Z"
+        assert view["counts"] == {**dict.fromkeys(STATES, 0), "held": 2, "available": 2, "running": 1, "dead": 4}
+        assert view["worker"] == {"state": "off", "pids": []}
 
 
 class TestWaitingFor:

@@ -16,16 +16,16 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 import queue_core
+from queue_core import changes
 from queue_core.jobs import Job
 from queue_core.keeper import records
 from queue_core.service import Queue
 from queue_core.worker.loop import Worker
 from queue_core.worker.options import Options, Settled
-from tests.helpers import wait_until
+from tests.helpers import PATIENCE, stop, wait_until
 
 ROOT = Path(queue_core.__file__).parent.parent
 CLI = [sys.executable, "-m", "queue_core.launch"]
-PATIENCE = 20  # seconds for what takes milliseconds on an idle machine
 ENDED = ("succeeded", "dead", "cancelled")
 
 
@@ -168,6 +168,7 @@ class Rig:
         """Turn a job's clock: what backs off is due now."""
         with closing(sqlite3.connect(self.home / "runq.db", timeout=PATIENCE)) as database, database:
             database.execute("UPDATE jobs SET due_at = 1 WHERE id = ? AND state = 'scheduled'", (job_id,))
+        changes.ring(self.queue.home, "work")
 
     def log(self) -> str:
         path = self.home / "logs" / "runq.log"
@@ -243,15 +244,20 @@ class Rig:
         return cast("int", wait_until(recorded, f"job {job_id} runs", PATIENCE))
 
     def keepers(self) -> list[int]:
-        """The keepers of this home."""
+        """The keepers of this home. Their children look like them until they have become a command."""
         mark = os.fsencode(f"{self.home}/keepers/")
-        return [pid for pid in _pids() if mark in _read(pid, "cmdline")]
+        alike = {pid: _parent(pid) for pid in _pids() if mark in _read(pid, "cmdline")}
+        return [pid for pid, parent in alike.items() if parent not in alike]
 
     def commands(self) -> list[int]:
         """Whatever runs for a job of this home."""
         mark = b"RUNQ_CLAIM_TOKEN="
         home = os.fsencode(f"RUNQ_HOME={self.home}")
         return [pid for pid in _pids() if mark in (env := _read(pid, "environ")) and home in env]
+
+    def stop(self, worker: "Process") -> None:
+        """SIGSTOP, but not while it holds the lock that everybody needs who writes."""
+        stop(worker.pid, self.queue.home.write_lock)
 
     def kill_keepers(self) -> None:
         pids = self.keepers()
@@ -282,6 +288,11 @@ def _read(pid: int, what: str) -> bytes:
         return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:
         return b""
+
+
+def _parent(pid: int) -> int:
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
 
 
 def alive(pid: int) -> bool:

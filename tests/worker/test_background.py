@@ -42,7 +42,7 @@ def background(rig: Rig) -> Background:
 
 async def until(found: Callable[[], object], what: str) -> None:
     """The test's own event loop must not stand still meanwhile: the worker lives on it."""
-    await anyio.to_thread.run_sync(lambda: wait_until(found, what, 20))
+    await anyio.to_thread.run_sync(lambda: wait_until(found, what))
 
 
 async def test_what_is_queued_is_run_by_the_applications_own_worker(rig: Rig, background: Background) -> None:
@@ -146,7 +146,7 @@ async def test_an_application_that_needs_all_its_threads_does_not_stop_the_worke
         await until(rig.queue.live_workers, "the worker is up")
         waiting = anyio.to_thread.current_default_thread_limiter().total_tokens
         for _ in range(int(waiting)):
-            requests.start_soon(anyio.to_thread.run_sync, go_on.wait, 20)
+            requests.start_soon(anyio.to_thread.run_sync, go_on.wait, 60)
         background.enqueue("x")
     assert go_on.is_set()
     assert rig.outcomes(1) == [("exited", 0)]
@@ -205,7 +205,7 @@ async def test_a_running_function_may_end_and_what_waits_stays_for_the_next_star
     @background.handler("turn", timeout=60)
     def turn(context: Context) -> str:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(60)
         return "whole"
 
     ids: list[int] = []
@@ -225,7 +225,7 @@ async def test_a_function_that_does_not_stop_does_not_keep_the_application_from_
     @background.handler("deaf")
     def deaf(context: Context) -> None:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(60)
         ended.set()
 
     async with background.lifespan():
@@ -292,12 +292,12 @@ async def test_an_end_that_the_store_does_not_take_costs_no_other_job_its_own(
 
     @background.handler("odd")
     def bad(context: Context) -> None:
-        go_on.wait(20)
+        go_on.wait(60)
         raise ValueError("no matter")
 
     @background.handler("good")
     def good(context: Context) -> str:
-        go_on.wait(20)
+        go_on.wait(60)
         return "whole"
 
     async with background.lifespan():

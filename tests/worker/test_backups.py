@@ -317,7 +317,7 @@ class TestRefusing:
 
 
 def _gone(pid: int) -> None:
-    wait_until(lambda: not alive(pid), "the command has ended", 20)
+    wait_until(lambda: not alive(pid), "the command has ended")
 
 
 @pytest.mark.claim("restore")

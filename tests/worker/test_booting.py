@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-from pathlib import Path
 
 import anyio
 import pytest
@@ -14,7 +13,7 @@ from queue_core.keeper import processes
 from queue_core.sqlite.engine import SCHEMA_VERSION
 from queue_core.worker import boot as booting
 from queue_core.worker.boot import Booted, Booter, boot
-from tests.helpers import wait_until
+from tests.helpers import descriptors, wait_until
 
 from .conftest import PATIENCE, Rig, alive
 from .test_leaving import nothing_is_left
@@ -43,17 +42,19 @@ def test_finish_lets_running_commands_end_and_starts_nothing(rig: Rig) -> None:
     nothing_is_left(rig)
 
 
-def test_drain_empties_the_backlog_and_what_comes_while_it_lingers(rig: Rig) -> None:
+@pytest.mark.parametrize("linger", ["0.1", "600"])
+def test_drain_empties_the_backlog_and_what_comes_while_it_lingers(rig: Rig, linger: str) -> None:
     gate = rig.gate()
     first = rig.sh(gate.wait)
     second = rig.sh("true")
-    booted = started(rig, RUNQ_AFTER_SESSION="drain", RUNQ_LINGER="1.5", RUNQ_PARALLELISM="1")
+    booted = started(rig, RUNQ_AFTER_SESSION="drain", RUNQ_LINGER=linger, RUNQ_PARALLELISM="1")
     rig.pid_of(first)
     booted.let_go()
     gate.open()
     rig.reaches(second, "succeeded")
-    late = rig.sh("true")
-    rig.reaches(late, "succeeded")
+    if linger == "600":
+        rig.reaches(rig.sh("true"), "succeeded")
+        rig.runq("work", "--stop")
     gone(booted)
     nothing_is_left(rig)
 
@@ -188,7 +189,7 @@ def test_workers_that_are_all_stopped_keep_nobody_from_booting_one(rig: Rig, mon
     held = rig.sh(f"echo held >> runs; {gate.wait}; exit 3", "--retries", "0")
     stopped = rig.worker()
     rig.pid_of(held)
-    stopped.signal(signal.SIGSTOP)
+    rig.stop(stopped)
     waiting = rig.sh("echo waiting >> runs")
 
     def ring() -> set[int]:
@@ -220,8 +221,7 @@ def test_a_worker_that_is_stopped_for_a_moment_counts_as_one_that_claims(rig: Ri
     worker = rig.worker()
     rig.sh("true")
     booter = Booter(rig.queue, booted_by="test")
-    worker.signal(signal.SIGSTOP)
-    wait_until(lambda: processes.stopped(worker.pid), "it is stopped", PATIENCE)
+    rig.stop(worker)
     assert booter._is_manned()  # pyright: ignore[reportPrivateUsage]
     worker.signal(signal.SIGCONT)
     wait_until(lambda: not processes.stopped(worker.pid), "it goes on", PATIENCE)
@@ -236,8 +236,7 @@ def test_where_every_worker_is_stopped_again_and_again_not_more_and_more_are_boo
     monkeypatch.setattr(booting, "STOPPED_FOR", 0.0)
     workers = [rig.worker() for _ in range(2)]
     for one in workers:
-        one.signal(signal.SIGSTOP)
-        wait_until(lambda one=one: processes.stopped(one.pid), "it is stopped", PATIENCE)
+        rig.stop(one)
     booter = Booter(rig.queue, booted_by="test")
     manned: list[bool] = []
     for one in workers:
@@ -264,8 +263,11 @@ def test_a_worker_that_fails_again_and_again_is_not_booted_in_a_loop(rig: Rig, m
     rig.sh("true")
 
     async def session() -> None:
-        with anyio.move_on_after(booting.FIRST_LOOK + 0.6):
-            await Booter(rig.queue, booted_by="test").run()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Booter(rig.queue, booted_by="test").run)
+            await anyio.to_thread.run_sync(wait_until, lambda: tries, "it has tried")
+            await anyio.sleep(0.6)
+            tasks.cancel_scope.cancel()
 
     anyio.run(session)
     assert len(tries) == 1
@@ -277,8 +279,8 @@ def test_a_worker_holds_nothing_of_its_servers(rig: Rig) -> None:
     assert [os.readlink(f"/proc/{booted.pid}/fd/{number}") for number in (0, 1, 2)] == ["/dev/null"] * 3
     assert os.getsid(booted.pid) == booted.pid
     (keeper,) = rig.keepers()
-    held = [os.readlink(entry) for pid in (booted.pid, keeper) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    held = {*descriptors(booted.pid).values(), *descriptors(keeper).values()}
     ours = {os.readlink(f"/proc/self/fd/{number}") for number in (0, 1, 2)} - {"/dev/null"}
-    assert not ours & set(held)
+    assert not ours & held
     booted.let_go()
     gone(booted)

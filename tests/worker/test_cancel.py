@@ -60,7 +60,7 @@ def test_a_running_job_ends_with_its_whole_tree(rig: Rig, bystander: int) -> Non
 
 def test_a_stopped_worker_is_not_needed_for_it(rig: Rig, bystander: int) -> None:
     job, pids, worker = started(rig)
-    worker.signal(signal.SIGSTOP)
+    rig.stop(worker)
     rig.runq("cancel", str(job))
     is_gone(pids)
     assert rig.state(job) == "running"  # its worker lives, and has the last word
@@ -126,9 +126,9 @@ def test_a_retry_that_waits_is_cancelled_too(rig: Rig) -> None:
 
 def test_a_success_is_a_success_if_the_cancel_came_too_late(rig: Rig) -> None:
     gate = rig.gate()
-    job = rig.sh(f"trap '' TERM; {gate.wait}; exit 0")
-    rig.worker(RUNQ_GRACE="30")
-    rig.pid_of(job)
+    job = rig.sh(f"trap '' TERM; echo begun > begun; {gate.wait}; exit 0")
+    rig.worker(RUNQ_GRACE="600")
+    rig.wrote("begun")
     rig.queue.cancel([job])
     gate.open()
     ended = rig.reaches(job, "succeeded", "cancelled")

@@ -37,14 +37,15 @@ class Flaky:
         setattr(store, verb, self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.error is None:
+        error = self.error  # the test may take it back at any moment
+        if error is None:
             return self._real(*args, **kwargs)
         if self._after:
             result = self._real(*args, **kwargs)
             if not result[1]:  # no leases: this answer is not worth losing
                 return result
+            self.error = None
         self.failed += 1
-        error, self.error = self.error, None if self._after else self.error
         raise error
 
     def fails(self, times: int = 1) -> None:

@@ -153,7 +153,7 @@ def test_a_stopped_worker_keeps_its_jobs(rig: Rig) -> None:
     job = rig.sh(noted("it", gate, 3), "--retries", "0")
     stopped = rig.worker()
     begun(rig, 1)
-    stopped.signal(signal.SIGSTOP)
+    rig.stop(stopped)
     rig.worker()
     gate.open()
     begun(rig, 2)

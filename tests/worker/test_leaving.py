@@ -116,7 +116,7 @@ def test_process_queue_counts_attempts_that_are_tried_again_apart_from_ends(rig:
     rig.sh("true")
     rig.sh("exit 1", "--backoff-base", "60")
     rig.sh("exit 1", "--retries", "0")
-    words = rig.drain().stderr
+    words = rig.drain("--parallelism", "1").stderr  # ends are told in the order in which they came
     assert words.startswith("Done: 1 succeeded, 1 dead; 1 failed attempt is tried again later. Remaining: 1 scheduled.")
 
 

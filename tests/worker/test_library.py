@@ -1,7 +1,6 @@
 """The queue inside a Python program: `import queue_core`, one queue and one worker a process."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -198,19 +197,16 @@ def test_importing_it_imports_nothing_heavy(rig: Rig) -> None:
 
 
 def test_a_command_dies_with_neither_its_worker_nor_its_program(rig: Rig) -> None:
-    popen = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import queue_core as q; q.enqueue(['sh', '-c', 'sleep 0.3; exit 6'], retries=0);"
-            "q.start_worker(); import time; time.sleep(60)",
-        ],
-        env=rig.env,
-        cwd=rig.folder,
+    gate = rig.gate()
+    process = rig.start_program(
+        sys.executable,
+        "-c",
+        f"import queue_core as q; q.enqueue(['sh', '-c', 'echo begun > begun; {gate.wait}; exit 6'], retries=0);"
+        "q.start_worker(); import time; time.sleep(600)",
     )
-    rig.pid_of(wait_until(lambda: (found := rig.queue.store.running()) and found[0].job, "it runs", PATIENCE))
-    popen.send_signal(signal.SIGKILL)
-    popen.wait()
+    rig.wrote("begun")
+    process.kill()
+    gate.open()
     wait_until(lambda: rig.status(1)["state"] == "dead", "it is settled by a look", PATIENCE)
     assert rig.outcomes(1) == [("exited", 6)]
 

@@ -70,7 +70,7 @@ def test_after_a_reboot_what_had_ended_counts_and_what_ran_is_lost(rig: Rig) -> 
     wait_until(lambda: len(rig.lines("runs")) == 3, "they run", PATIENCE)
     pid = rig.pid_of(ended)
     (keeper,) = rig.keepers()
-    worker.signal(signal.SIGSTOP)
+    rig.stop(worker)
     rig.gate("early").open()
     wait_until(lambda: (r := records.read(str(rig.run_dir(ended)))) and r.end, "its end is recorded", PATIENCE)
     assert not alive(pid)
@@ -158,7 +158,7 @@ def test_a_container_that_is_started_anew_on_the_same_volume_finds_what_ran_lost
     rig.pid_of(job)
     record = records.read(str(rig.run_dir(job)))
     assert record and record.start and record.start.pid_namespace != verdict.processes.pid_namespace()
-    inside = [pid for pid in rig.commands() if os.getpgid(pid) == os.getsid(pid)]
+    inside = [pid for pid in rig.commands() if leads_its_session(pid)]
     workers = [pid for pid in inside_of(container.pid) if b"queue_core.launch" in _cmdline(pid)]
     keepers = rig.keepers()
     for pid in keepers:
@@ -176,12 +176,22 @@ def test_a_container_that_is_started_anew_on_the_same_volume_finds_what_ran_lost
 
 def inside_of(pid: int) -> list[int]:
     """The processes below this one."""
-    below = [int(name) for name in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return below + [other for one in below for other in inside_of(one)]
+    with suppress(OSError):  # one that comes and goes, as what a command pauses with
+        below = [int(name) for name in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return below + [other for one in below for other in inside_of(one)]
+    return []
+
+
+def leads_its_session(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid) == pid
+    return False
 
 
 def _cmdline(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 # In a pid namespace of its own pids can be chosen: the pid of a dead command is given to somebody else.

@@ -15,6 +15,11 @@ def noted(name: object, body: str = "sleep 0.05") -> str:
     return f"echo start {name} >> events; {body}; echo end {name} >> events"
 
 
+def together(count: int) -> str:
+    """Do not end before so many have begun: that they may run at once is seen for certain."""
+    return f"until [ $(grep -c start events) -ge {count} ]; do sleep 0.02; done; sleep 0.05"
+
+
 def ended(rig: Rig, jobs: list[int]) -> None:
     wait_until(
         lambda: all(state == "succeeded" for state in rig.queue.states_of(jobs).values()), "all jobs are done", PATIENCE
@@ -22,7 +27,7 @@ def ended(rig: Rig, jobs: list[int]) -> None:
 
 
 def test_a_queues_parallelism_holds_over_all_workers(rig: Rig) -> None:
-    jobs = rig.add_all([{"argv": ["sh", "-c", noted(number)]} for number in range(20)])
+    jobs = rig.add_all([{"argv": ["sh", "-c", noted(number, together(3))]} for number in range(20)])
     rig.worker(RUNQ_PARALLELISM="3")
     rig.worker()
     rig.drain()
@@ -33,7 +38,7 @@ def test_a_queues_parallelism_holds_over_all_workers(rig: Rig) -> None:
 
 
 def test_the_hosts_limit_holds_over_all_queues_and_workers(rig: Rig) -> None:
-    jobs = rig.add_all([{"argv": ["sh", "-c", noted(n)], "queue": f"q{n % 4}"} for n in range(16)])
+    jobs = rig.add_all([{"argv": ["sh", "-c", noted(n, together(2))], "queue": f"q{n % 4}"} for n in range(16)])
     rig.worker(RUNQ_MAX_RUNNING="2")
     rig.worker()
     ended(rig, jobs)
@@ -105,7 +110,8 @@ def test_a_sequential_job_runs_alone_and_keeps_its_place(rig: Rig) -> None:
 
 
 def test_a_lock_is_held_by_as_many_as_it_admits(rig: Rig) -> None:
-    locked = [{"argv": ["sh", "-c", noted(n)], "locks": ["gpu=2"], "queue": f"q{n % 2}"} for n in range(8)]
+    part = {"locks": ["gpu=2"]}
+    locked = [{"argv": ["sh", "-c", noted(n, together(2))], "queue": f"q{n % 2}", **part} for n in range(8)]
     jobs = rig.add_all(locked)
     rig.worker(RUNQ_MAX_RUNNING="8")
     ended(rig, jobs)

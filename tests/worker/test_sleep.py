@@ -95,7 +95,7 @@ def test_a_worker_that_wakes_verifies_what_is_its_own_before_anything_else(rig: 
     wait_until(lambda: len(rig.lines("tree")) == 2, "its tree has grown", PATIENCE)
     pids = [int(line) for line in rig.lines("tree")]
     rig.pid_of(kept)
-    worker.signal(signal.SIGSTOP)
+    rig.stop(worker)
     (claim,) = [one for one in rig.queue.store.running() if one.job == lost]
     gone = Settlement(job=lost, claim=claim.claim, token=claim.token, outcome=Outcome(kind="lost"))
     assert rig.queue.store.settle([gone], now=rig.queue.clock(), chance=lambda: 0.0) == ["dead"]
@@ -160,7 +160,7 @@ def test_a_store_that_cannot_tell_is_asked_again_before_anything_is_claimed(rig:
 def test_a_wall_clock_that_jumps_makes_nothing_hang_spin_or_run_twice(rig: Rig, way: str) -> None:
     """Years ahead, years back, and home again, while commands run and wait; the worker stays as quiet as before."""
     clocks = Clocks(rig)
-    worker = clocks.worker()
+    worker = clocks.worker(RUNQ_KEEP_DAYS="100000")  # or a round of its janitor, years ahead, forgets all that ended
     held = rig.sh(f"{rig.gate().wait}; exit 4", "--timeout", str(HOUR), "--retries", "0")
     rig.pid_of(held)
     rig.runq("schedule", "add", "beat", "--every", "1h", "--", "sh", "-c", "echo beat >> beats")

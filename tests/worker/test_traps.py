@@ -17,7 +17,7 @@ import pytest
 
 from queue_core.keeper import records
 from tests import claims
-from tests.helpers import short_folder, wait_until
+from tests.helpers import TIME_OUTS, short_folder, wait_until
 
 from .conftest import CLI, PATIENCE, Rig, alive
 
@@ -213,18 +213,30 @@ def of_job(rig: Rig, job: int) -> list[int]:
     return found
 
 
+def is_up(rig: Rig, job: int) -> bool:
+    """Wait until it has said so, or was ended before it could."""
+
+    def says() -> bool:
+        return (rig.run_dir(job) / "output").exists() and bool(written(rig, job))
+
+    wait_until(lambda: rig.state(job) not in ("available", "running") or says(), "it is up", PATIENCE)
+    return says()
+
+
 @pytest.mark.parametrize("how", ["cancel", "time-out"])
 @pytest.mark.parametrize("name", CHILDREN)
 def test_a_cancel_and_a_time_out_end_all_of_it(rig: Rig, name: str, how: str) -> None:
-    more = {"timeout": 1.0} if how == "time-out" else {}
-    (job,) = rig.add_all([{"argv": [*PYTHON, CHILDREN[name]], "retries": 0, **more}])
-    wait_until(lambda: (rig.run_dir(job) / "output").exists() and written(rig, job), "it is up", PATIENCE)
-    members = of_job(rig, job)
+    job, members = 0, list[int]()
+    for more in [{"timeout": seconds} for seconds in TIME_OUTS] if how == "time-out" else [{}]:
+        (job,) = rig.add_all([{"argv": [*PYTHON, CHILDREN[name]], "retries": 0, **more}])
+        members = of_job(rig, job) if is_up(rig, job) else []
+        if how == "cancel":
+            rig.runq("cancel", str(job))
+        ended = rig.reaches(job, "cancelled", "dead")
+        assert ended.outcome == ("timed_out" if how == "time-out" else "cancelled")
+        if members:  # it was up by then
+            break
     assert members
-    if how == "cancel":
-        rig.runq("cancel", str(job))
-    ended = rig.reaches(job, "cancelled", "dead")
-    assert ended.outcome == ("timed_out" if how == "time-out" else "cancelled")
     wait_until(lambda: not any(map(alive, members)) and not of_job(rig, job), f"{members} are gone", PATIENCE)
     claims.tried("processes", ended=len(members))
 
@@ -277,14 +289,18 @@ def test_what_is_planted_as_the_jobs_folder_or_input_is_never_followed(rig: Rig,
     elsewhere = rig.folder / f"elsewhere.{planted}"
     elsewhere.mkdir()
     plant = {
-        "link": f"sleep 0.2; mv {JOB} gone.$$; ln -s {elsewhere} {JOB}",
-        "file": f"sleep 0.2; mv {JOB} gone.$$; : > {JOB}",
+        "link": f"mv {JOB} gone.$$; ln -s {elsewhere} {JOB}",
+        "file": f"mv {JOB} gone.$$; : > {JOB}",
         "stdin": f"mkdir -p {JOB}/2.stdin/x",
     }[planted]
-    # Left behind by the command: what it plants itself, its keeper clears away at its end.
-    script = f"({plant}; touch planted.{planted}) > /dev/null 2>&1 & exit 1"
-    job = rig.sh(script, "--retries", "1", "--backoff-base", "1.5", "--stdin", "-", input="read me")
+    # Left behind by the command, and later than its end: what it plants itself, its keeper clears away then.
+    gate = rig.gate(f"gate.{planted}")
+    script = f"({gate.wait}; {plant}; touch planted.{planted}) > /dev/null 2>&1 & exit 1"
+    job = rig.sh(script, "--retries", "1", "--backoff-base", "600", "--stdin", "-", input="read me")
+    rig.reaches(job, "scheduled")
+    gate.open()
     rig.wrote(f"planted.{planted}")
+    rig.make_due(job)
     ended = rig.reaches(job, "dead")
     assert rig.outcomes(job) == [("exited", 1), ("spawn_failed", None)]
     assert "is in the way" in (ended.reason or "")

@@ -87,7 +87,7 @@ def test_a_job_is_stored_once_and_said_to_be_although_nothing_can_be_said(rig: R
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
         cwd=rig.folder,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -10,16 +10,22 @@ from __future__ import annotations
 
 from queue_core.lifecycle import ENTRY_STATES, TRANSITIONS
 from queue_core.model import STATES
+from queue_core.sqlite.schema.third import DEEDS
 
 _STATE_LIST = ", ".join(f"'{state}'" for state in STATES)
 _USUAL = "new.state = 'available' AND new.handler IS NULL AND new.parked IS NULL"
+_PARKED = "new.state = 'available' AND new.parked IS NOT NULL"  # no other state is parked
 _COUNTED = {
     **{state: f"({{row}}.state = '{state}')" for state in STATES},
     "ready": "({row}.state = 'available' AND {row}.parked IS NULL AND {row}.handler IS NULL)",
     "handled": "({row}.state = 'available' AND {row}.parked IS NULL AND {row}.handler IS NOT NULL)",
     "barred": "({row}.state = 'running' AND {row}.sequential)",
 }
-_ENTERED = ", ".join(f"{name} = {name} + {what.format(row='new')}" for name, what in _COUNTED.items())
+_ENTERED = ", ".join(
+    f"{name} = {name} + {what.format(row='new')}"
+    for name, what in _COUNTED.items()
+    if name in (*ENTRY_STATES, "ready", "handled")
+)
 _MOVED = ", ".join(
     f"{name} = {name} + {what.format(row='new')} - {what.format(row='old')}" for name, what in _COUNTED.items()
 )
@@ -44,7 +50,7 @@ def _moves_from(state: str) -> list[str]:
     return sorted({target for (source, _), to in TRANSITIONS.items() if source == state for target in to})
 
 
-_ALLOWED = " ".join(f"WHEN '{state}' THEN {_any('new.state', *_moves_from(state))}" for state in STATES)
+_ALLOWED = " ".join(f"{state}>{target}" for state in STATES for target in _moves_from(state))
 _WAITING = _any("state", "held", "blocked", "scheduled", "available")
 _PARK_UNMANNED = """UPDATE jobs SET parked = '@' || new.handler  -- until a worker that has its handler claims
     WHERE id = new.id AND new.state = 'available' AND new.handler IS NOT NULL AND new.parked IS NULL
@@ -66,6 +72,8 @@ CHECKS = (
         f"CHECK (outcome IN\n    ({', '.join(repr(outcome) for outcome in _OUTCOMES)}))",
         f"CHECK {_any('outcome', *_OUTCOMES)}",
     ),
+    ("audit", f"CHECK (what IN ({', '.join(map(repr, DEEDS))}))", f"CHECK {_any('what', *DEEDS)}"),
+    ("audit", "CHECK (caller IN ('person', 'hook', 'agent'))", f"CHECK {_any('caller', 'person', 'hook', 'agent')}"),
 )
 
 SQL = f"""
@@ -79,13 +87,16 @@ CREATE TRIGGER jobs_enter AFTER INSERT ON jobs WHEN NOT {_any("new.state", *ENTR
 BEGIN SELECT RAISE(ABORT, 'a job cannot begin in this state'); END;
 CREATE TRIGGER jobs_added AFTER INSERT ON jobs WHEN {_USUAL}
 BEGIN UPDATE queues SET available = available + 1, ready = ready + 1 WHERE name = new.queue; END;
-CREATE TRIGGER jobs_added_otherwise AFTER INSERT ON jobs WHEN NOT ({_USUAL})
+CREATE TRIGGER jobs_added_parked AFTER INSERT ON jobs WHEN {_PARKED}
+BEGIN UPDATE queues SET available = available + 1 WHERE name = new.queue; END;
+CREATE TRIGGER jobs_added_otherwise AFTER INSERT ON jobs WHEN NOT ({_USUAL}) AND NOT ({_PARKED})
 BEGIN
   UPDATE queues SET {_ENTERED} WHERE name = new.queue;
-  {_PARK_UNMANNED};
+  SELECT RAISE(ABORT, 'a job for a handler that no worker has is parked') WHERE new.state = 'available'
+    AND new.parked IS NULL AND NOT EXISTS (SELECT 1 FROM worker_handlers WHERE handler = new.handler);
 END;
 CREATE TRIGGER jobs_move AFTER UPDATE OF state ON jobs
-WHEN old.state <> new.state AND NOT CASE old.state {_ALLOWED} ELSE 0 END
+WHEN old.state <> new.state AND NOT instr(' {_ALLOWED} ', ' ' || old.state || '>' || new.state || ' ')
 BEGIN SELECT RAISE(ABORT, 'no event of the table leads to this state'); END;
 CREATE TRIGGER jobs_moved AFTER UPDATE OF state ON jobs WHEN {_USUAL_MOVE}
 BEGIN UPDATE queues SET {_USUALLY_MOVED} WHERE name = new.queue; END;
@@ -101,8 +112,10 @@ END;
 DROP INDEX jobs_waiting;
 DROP INDEX jobs_project;
 DROP INDEX jobs_session;
+DROP INDEX jobs_successors;
 CREATE INDEX jobs_waiting ON jobs (state, id) WHERE {_any("state", "held", "blocked", "dead")};
 CREATE INDEX jobs_project ON jobs (project) WHERE project IS NOT NULL AND {_WAITING};
 CREATE INDEX jobs_session ON jobs (session) WHERE session IS NOT NULL AND {_WAITING};
+CREATE INDEX jobs_successors ON jobs (escalated_from, state) WHERE escalated_from IS NOT NULL;
 CREATE INDEX queues_turn ON queues (turn);         -- which was served last
 """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-_DEEDS = ", ".join(
-    f"'{what}'"
-    for what in (
-        *("queued", "held", "denied", "approved", "rejected", "cancelled", "replayed", "discarded"),
-        *("pinned", "unpinned", "paused", "resumed", "scheduled", "unscheduled", "allowed", "restored"),
-    )
+DEEDS = (
+    *("queued", "held", "denied", "approved", "rejected", "cancelled", "replayed", "discarded"),
+    *("pinned", "unpinned", "paused", "resumed", "scheduled", "unscheduled", "allowed", "restored"),
 )
+_DEEDS = ", ".join(f"'{what}'" for what in DEEDS)
 
 SQL = f"""
 CREATE TABLE audit (                               -- who did what, and when
