@@ -36,12 +36,17 @@ def admit(inlet: Inlet, home: Home, chosen: Settings, admissions: Sequence[Admis
         quotas=chosen.quotas,
         within=scope_of(admissions[0].origin, chosen.isolation) if admissions else None,
     )
+    _wake_others(inlet, home)
+    return receipts
+
+
+def _wake_others(inlet: Inlet, home: Home) -> None:
+    """What is durable by now is no error, whatever this meets, or somebody would store it again."""
     try:
         if not changes.ring(home, "work", "watch"):
             inlet.leave_tidy()
-    except Exception:  # what is durable is no error, or somebody would store it again; who was not woken looks anyway
-        pass
-    return receipts
+    except Exception:  # who was not woken looks by itself
+        return
 
 
 def refuse_when_full(pending: int, jobs: Sequence[NewJob], chosen: Settings) -> None:
