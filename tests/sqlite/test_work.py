@@ -248,7 +248,7 @@ def test_neither_do_many_queues_and_locks_make_it_dearer(
 
 
 def test_jobs_that_are_due_in_a_paused_queue_are_not_all_walked_past(tmp_path: Path) -> None:
-    """A claim makes them available; until there is one, some are looked at."""
+    """A claim makes them available; until there is one, some are looked at, if another queue's may be among them."""
 
     def due(bench: Bench) -> int:
         return bench.add(queue="paused", due_at=bench.now + 1)
@@ -259,6 +259,8 @@ def test_jobs_that_are_due_in_a_paused_queue_are_not_all_walked_past(tmp_path: P
         store, now = counted.queue.store, counted.bench.now + 2
         for queue in ("paused", "mine"):
             counted.bench.pause(queue)
+        assert not store.claimable(now)
+        counted.bench.add(queue="open", due_at=now + 1000)
         assert store.claimable(now)  # so that a worker comes up and promotes them
         measured.append(counted.steps(lambda store=store, now=now: store.claimable(now)))
         counted.queue.close()
