@@ -56,11 +56,12 @@ def _prepare_many(jobs: Sequence[NewJob], call: _Call) -> Sequence[Admission]:
 
     stretches: list[alike.Stretch[Admission]] = []
     for like, owns in alike.stretches_of(jobs):
-        if like.handler is not None:
-            stretches.append((_prepare_for_handler(like, call), owns))
-        elif call.by_agent or call.settings.escalate or like.on_dead:  # there, each command is looked at by itself
+        # An agent's commands are looked at one by one, and what a job may be handed over to depends on its arguments.
+        if call.settings.escalate or like.on_dead or (call.by_agent and like.handler is None):
             alone = [_prepare_one(alike.job_like(like, own), call) for own in owns]
-            stretches += [(admission, (admission.job.argv,)) for admission in alone]
+            stretches += [(admission, (alike.own(admission.job),)) for admission in alone]
+        elif like.handler is not None:
+            stretches.append((_prepare_for_handler(like, call), owns))
         else:
             stretches += _commands(like, owns, call)
     return alike.Alike(alike.admission_like, stretches)

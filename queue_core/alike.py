@@ -43,7 +43,7 @@ class Alike(Sequence[T], Generic[T]):
     def __getitem__(self, index: slice) -> Sequence[T]: ...
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+            return [*self][index]
         ends = list(accumulate([len(own) for _, own in self.stretches]))
         count = ends[-1] if ends else 0
         if not -count <= index < count:

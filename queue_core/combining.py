@@ -113,11 +113,24 @@ class Combining:
         except QueueError as refused:  # the store's concerns all; what one of them is refused for, each finds out alone
             error = refused if isinstance(refused, StoreError) else None
         except Exception as broken:
-            if len(batch) > 1:  # whatever is the matter with one of them, it must not keep the others out
-                for one in batch:
-                    self._store_all([one])
+            if len(batch) > 1:
+                self._store_each(batch)
                 return
             error = broken
+        self._answer(batch, receipts, error)
+
+    def _store_each(self, batch: Sequence[_Waiting]) -> None:
+        """Whatever is the matter with one of them, it must not keep the others out; what the store cannot do, it does
+        for none."""
+        for place, one in enumerate(batch):
+            self._store_all([one])
+            if isinstance(one.error, StoreError):
+                rest = batch[place + 1 :]
+                self._answer(rest, [None] * len(rest), one.error)
+                return
+
+    @staticmethod
+    def _answer(batch: Sequence[_Waiting], receipts: Sequence[Receipt | None], error: Exception | None) -> None:
         for one, receipt in zip(batch, receipts, strict=True):
             one.receipt, one.error, one.answered = receipt, error, True
 

@@ -109,9 +109,7 @@ def locate(environ: Mapping[str, str]) -> Home:
     default = _default(environ)
     given = environ.get("RUNQ_HOME")
     if not given:
-        if (
-            not default.data[0] == default.config[0] == "/"
-        ):  # of a user without an entry, or by a HOME that means another place here
+        if not default.data[0] == default.config[0] == "/":  # a user without an entry, or a HOME that is no full path
             raise errors.HomeError("it is not known where your home folder is; set HOME, or RUNQ_HOME, to a full path")
         return default
     data = os.path.abspath(os.path.expanduser(given))
@@ -120,7 +118,8 @@ def locate(environ: Mapping[str, str]) -> Home:
 
 
 def _default(environ: Mapping[str, str]) -> Home:
-    user = environ.get("HOME") or os.path.expanduser("~")
+    user = environ["HOME"] if "HOME" in environ else os.path.expanduser("~")
+    user = user.rstrip("/") if user else "."  # nothing is no full path, but nothing before a slash is the root
     if sys.platform == "darwin":
         support = user + "/Library/Application Support/runq"
         return Home(data=support, config=support)

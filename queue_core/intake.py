@@ -59,8 +59,9 @@ def refuse_when_full(pending: int, jobs: Sequence[NewJob], chosen: Settings) -> 
 
 def note_refusal(store: Store, by: Origin, why: str, now: float) -> None:
     """Note in the audit trail what was refused; that it was is told in any case."""
+    text = why[:LONGEST_NOTE].encode("utf-8", "backslashreplace").decode()  # a word may be no UTF-8
     try:
-        store.note("denied", by=by, now=now, about=why[:LONGEST_NOTE])
+        store.note("denied", by=by, now=now, about=text)
     except (errors.StoreBusy, errors.StoreFull):
         pass
 

@@ -281,5 +281,10 @@ def _id_or_ref(name: str, item: int | str) -> int | str:
 
 
 def _shown(value: Any) -> str:
-    text = "a number of thousands of digits" if isinstance(value, int) and abs(value) > 1 << 9999 else repr(value)
+    if isinstance(value, int) and abs(value) > 1 << 9999:
+        return "a number of thousands of digits"
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "something so deeply nested"
     return text if len(text) <= 40 else text[:37] + "..."

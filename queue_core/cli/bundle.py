@@ -52,17 +52,19 @@ def _in_order(verb: str) -> list[ModuleType]:
 
 def _save(path: str, magic: bytes, always: Iterable[ModuleType], seldom: Iterable[ModuleType]) -> None:
     """Write a bundle, whole or not at all; a folder that is not ours to write to stays as it is."""
+    if not os.access(os.path.dirname(path), os.W_OK):  # compiling takes ten times what the verb does
+        return
     part = f"{path}.{os.getpid()}"
     try:
-        # First, since compiling all of it takes ten times what the verb does: in vain where nothing can be written.
+        content = _content(magic, always, seldom)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except OSError:
+    except (OSError, ValueError, AttributeError, ImportError):
         return
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(_content(magic, always, seldom))
+            file.write(content)
         os.replace(part, path)
-    except (OSError, ValueError, AttributeError, ImportError):
+    except OSError:
         return
     finally:
         _remove(part)

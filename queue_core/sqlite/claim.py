@@ -91,11 +91,12 @@ class Claimant:
         self.worker, self.keeper, self.host, self.tokens = worker, keeper, host, tokens
         self.handlers, self.commands = tuple(handlers), commands
         self.may_park = MOST_PARKED  # how many more in this transaction
+        self.more_is_due = False  # than one transaction takes in
 
     @property
     def is_through(self) -> bool:
-        """Whether the last claim has looked at all; if not, there may be more after what it has set aside."""
-        return self.may_park > 0
+        """Whether the last claim has looked at all; if not, there may be more than it has set aside or taken in."""
+        return self.may_park > 0 and not self.more_is_due
 
 
 def claim(
@@ -111,17 +112,17 @@ def claim(
 
     There may be more to claim, in another transaction, if the claimant is not `is_through` then.
     """
-    claimant.may_park = MOST_PARKED
+    claimant.may_park, claimant.more_is_due = MOST_PARKED, False
     due, rests, limit, most_here, running_here = tx.execute(_STANDING, (now, claimant.host)).fetchone()
     if due:  # in the claim itself, so that 1 s is 1 s
-        tx.execute(_PROMOTE, (now,))
+        claimant.more_is_due = tx.execute(_PROMOTE, (now,)).rowcount == DUE_BATCH
     if rests:
         quotas.end_rests(tx, now)
     starts_left = None if limit is None else quotas.left_of_all(tx, now)
     room = (max_running if most_here is None else most_here) - running_here  # what a worker has stored, all obey
     want = min(want, room, want if starts_left is None else starts_left)
     leases = _serve_only_queue(tx, claimant, want, now) if want > 0 else []
-    while len(leases) < want and claimant.is_through:
+    while len(leases) < want and claimant.may_park:
         served = _serve_each_queue_once(tx, claimant, want - len(leases), now, may_run)
         if not served:
             break
@@ -172,7 +173,7 @@ def _serve_each_queue_once(
             _end_turn(tx, queue.name)
             if queue.starts_per_minute is not None:
                 quotas.count_for_queue(tx, queue.name, queue.starts_per_minute, leases[-1], now)
-        if len(leases) == want or not claimant.is_through:
+        if len(leases) == want or not claimant.may_park:
             break
     return leases
 
@@ -216,7 +217,7 @@ def _startable_head(
     """The first job of the queue if it may start now. What cannot run at all is set aside on the way."""
     # Without jobs of other kinds the first that this worker can run is the queue's first.
     mixed = bool(queue.handled or (queue.ready and not claimant.commands))
-    while claimant.is_through:
+    while claimant.may_park:
         row = _head(tx, claimant, queue.name)
         if row is None:
             return None
@@ -272,7 +273,7 @@ def _others_come_first(
     What waits for a lock is set aside, as its own worker would, and what nobody runs holds nobody up.
     """
     commands = claimant.commands or tx.execute(_RUNS_COMMANDS).fetchone() is not None
-    while claimant.is_through:
+    while claimant.may_park:
         first = _first_of_others(tx, queue, commands=commands, barriers_only=not sequential)
         if first is None or _place(first) >= place:
             return False

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
+MOST_CLAIMS = 16  # in an exchange that has nothing to tell yet: orders have to be heard as well
+
+
 class Inline:
     """Each change in a transaction of its own, on the caller's thread."""
 
@@ -158,7 +161,9 @@ class SqliteStore(Reading):
             if not settlements:
                 raise
             return self.settle(settlements, **how), []
-        while not (states or leases or claimant.is_through):
+        for _ in range(MOST_CLAIMS):
+            if states or leases or claimant.is_through:
+                break
             leases = self._writer.write(claim_more, want)
         if len(leases) < want and not claimant.is_through:
             on_more()  # what was done is done: the caller has to hear of it first

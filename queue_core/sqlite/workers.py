@@ -5,7 +5,7 @@ from __future__ import annotations
 from queue_core.fastjson import loads
 from queue_core.settings import Settings
 from queue_core.sqlite import locks, quotas
-from queue_core.sqlite.claim import DUE_BATCH, Claimant, claim
+from queue_core.sqlite.claim import Claimant, claim
 from queue_core.sqlite.queues import ensure
 
 TYPE_CHECKING = False
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 
     from queue_core.jobs import Orphan
     from queue_core.quotas import QueueLimits
-
-
-# More jobs have come due than one claim takes in.
-_MORE_DUE = (
-    f"SELECT 1 FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? LIMIT 1 OFFSET {DUE_BATCH}"
-)
 
 
 def register(
@@ -95,8 +89,6 @@ def leave_if_idle(
 
 def _could_claim(tx: sqlite3.Connection, worker: str, now: float, handlers: Collection[str], *, commands: bool) -> bool:
     """Whether a claim would bring anything, or might when it has been made more often: it is made, and taken back."""
-    if tx.execute(_MORE_DUE, (now,)).fetchone():
-        return True
     claimant = Claimant(worker=worker, keeper="", host="", tokens=lambda: "", handlers=handlers, commands=commands)
     tx.execute("SAVEPOINT attempt")
     leases = claim(tx, claimant, want=1, max_running=1, now=now)

@@ -117,6 +117,11 @@ class Worker:
         """Whether this worker takes in anything more."""
         return self.mode in ("work", "drain")
 
+    @property
+    def _has_nothing(self) -> bool:
+        """Whether nothing runs here, and nothing has still to be settled."""
+        return not (self.running or self._jobs.waited_for(alone=True))
+
     # life
 
     async def run(self) -> None:
@@ -184,7 +189,7 @@ class Worker:
             except (StoreBusy, StoreFull) as error:
                 await self._bear(error)
                 continue
-            if await self._rest.until_woken(self._wake, self._patience, POLL, idle=not self.running):
+            if await self._rest.until_woken(self._wake, self._patience, POLL, idle=self._has_nothing):
                 self._look_around = True
 
     async def _bear(self, error: QueueError) -> None:
@@ -199,13 +204,13 @@ class Worker:
 
     async def _turn(self) -> None:
         """One exchange with the store, then whatever else is asked of this worker: who has rung waits for a claim."""
-        self._look_around |= await self._awakening.verify()
+        if await self._awakening.verify():
+            self._look_around = True
         begun = self.queue.clock()
-        try:
-            await self._take_and_give()
-        except (StoreBusy, StoreFull):  # orders can be read all the same
+        if self._trouble:  # orders can be read all the same, and the store may let itself be waited for
             await self._follow_requests(begun, fire=False)
-            raise
+            self._look_around = True
+        await self._take_and_give()
         due = self._more_is_due or (self._due is not None and self._due <= begun)
         if self._look_around or due or self._jobs.to_look_at or self.mode == "stop":
             await self._follow_requests(begun, fire=self._claims)
@@ -222,9 +227,8 @@ class Worker:
             await self._exchange(ended, want)
 
     def _want(self) -> int:
-        if not self._claims or not (self._can_run_commands or self._jobs.handlers):
-            return 0
-        return max(0, (self.options.parallelism or MOST_AT_ONCE) - self.running)
+        room = (self.options.parallelism or MOST_AT_ONCE) - self.running
+        return max(0, room) if self._claims and (self._can_run_commands or self._jobs.handlers) else 0
 
     @property
     def _can_run_commands(self) -> bool:
@@ -360,13 +364,8 @@ class Worker:
 
     async def _deregister_if_idle(self) -> bool:
         """Leaves in the very transaction that proves that a claim would bring nothing."""
-        left = await self._in_store(
-            self.queue.store.leave_if_idle,
-            self.id,
-            now=self.queue.clock(),
-            handlers=self._jobs.handlers,
-            commands=self.options.commands,
-        )
+        what = {"handlers": self._jobs.handlers, "commands": self.options.commands}
+        left = await self._in_store(self.queue.store.leave_if_idle, self.id, now=self.queue.clock(), **what)
         self._registered = not left
         return left
 

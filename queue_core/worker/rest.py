@@ -1,11 +1,12 @@
 """Rest: a worker with nothing to do looks at nothing that cannot have changed.
 
 Behind the bell it looks around every few seconds, in case a ring was lost. What that look could find stands in the
-database, in two files and in the clock; whether any of these has changed takes a quarter of the look itself.
+database, in three files and in the clock; whether any of these has changed takes a quarter of the look itself.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ class Rest:
     def _standing(self) -> object:
         home = self._queue.home
         try:
-            return self._queue.store.version(), ballast.spent(home), asked_to_leave(home, self._worker)
+            version = self._queue.store.version()
+            return version, ballast.spent(home), os.path.exists(home.damaged), asked_to_leave(home, self._worker)
         except (QueueError, OSError):  # whoever looks will be told
             return None

@@ -32,7 +32,7 @@ class Ringer:
             changed = os.stat(self._home.bells).st_mtime_ns
             if changed == self._alone_since:
                 return
-            alone = len(os.listdir(self._home.bells)) <= 1
+            alone = all(name == self._own.name for name in os.listdir(self._home.bells))
         except OSError:
             return
         self._alone_since = changed if alone and time.time_ns() - changed > SETTLED else -1

@@ -285,6 +285,13 @@ def test_what_is_refused_at_once_is_noted_as_well(cli: Cli):
     assert "outside the folders agents may work in" in denied["about"]
 
 
+def test_a_refusal_that_cannot_be_written_as_it_was_said_is_noted_as_well(cli: Cli):
+    refused = cli("add", "--cwd", "/", "--", "true", b"\xff".decode("utf-8", "surrogateescape"), **SHELL)
+    assert refused.code == 1
+    assert "Traceback" not in refused.err
+    assert len(deeds(cli, "--what", "denied")) == 1
+
+
 def test_the_words_that_may_be_asked_for_are_those_that_the_database_takes():
     from queue_core.cli.audit import DEEDS
     from queue_core.sqlite.schema import third

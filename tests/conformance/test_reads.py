@@ -216,6 +216,13 @@ class TestLookingAhead:
         bench.add(due_at=START + 1)
         assert not bench.store.claimable(START + 2)
 
+    def test_what_is_due_is_claimed_behind_however_much_of_paused_queues(self, bench: Bench) -> None:
+        bench.submit(*[admission(queue="paused", due_at=START + 1) for _ in range(1200)])
+        bench.pause("paused")
+        mine = bench.add(queue="open", due_at=START + 2)
+        bench.now = START + 3
+        assert [lease.job for lease in bench.claim()] == [mine]
+
     def test_nor_what_has_fallen_due_in_paused_queues_however_much_it_is(self, bench: Bench) -> None:
         bench.submit(*[admission(queue="paused", due_at=START + 1) for _ in range(600)])
         bench.pause("paused")

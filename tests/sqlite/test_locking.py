@@ -147,9 +147,14 @@ class TestGroupCommit:
             waiting = {name: threads.submit(writer.write, slow, name) for name in "abcdefgh"}
         done = {name for name, one in waiting.items() if one.exception() is None}
         assert all(isinstance(one.exception(), StoreBusy) for name, one in waiting.items() if name not in done)
-        while not wrote.is_set():  # the machine was so busy that none of them had its turn in time
-            with suppress(StoreBusy):
-                done.add(writer.write(slow, "one more"))
+
+        def had_a_turn() -> bool:
+            if not wrote.is_set():  # the machine was so busy that none of them had its turn in time
+                with suppress(StoreBusy):
+                    done.add(writer.write(slow, "one more"))
+            return wrote.is_set()
+
+        wait_until(had_a_turn, "one of them had its turn")
         writer.close()
         assert {name for (name,) in raw(home, "SELECT name FROM meta WHERE value = 1")} == done
 

@@ -10,6 +10,7 @@ import pytest
 
 from queue_core.admission import DEFAULT_PATH, MAX_STDIN, check_queue, prepare
 from queue_core.errors import Denied, InvalidJob
+from queue_core.escalation import Rule
 from queue_core.model import NewJob, Origin, Retry
 from queue_core.settings import Settings
 from tests.unit.programs_for_tests import make_program
@@ -255,3 +256,19 @@ class TestAgents:
 
     def test_the_users_word_opens_everything(self, home: Home, agent: Origin) -> None:
         assert admit(home, origin=agent, settings=Settings(agents="allow")).held is None
+
+
+def test_each_of_many_is_handed_over_with_its_own_arguments(home: Home, bin_dir: Path) -> None:
+    make_program(bin_dir / "tool")
+    rule = Rule(run=(make_program(bin_dir / "rescue"), "{args}"))
+    chosen = Settings(escalate={"mail": rule, "tool": rule})
+    mails = [NewJob(argv=(), handler="mail", arguments={"n": n}) for n in range(3)]
+    tools = [NewJob(argv=("tool", str(n))) for n in range(3)]
+    environ = {"PATH": str(bin_dir), "HOME": "/h"}
+    found = prepare([*mails, *tools], PERSON, settings=chosen, home=home, environ=environ, folder=str(bin_dir), now=NOW)
+    steps = [one.on_dead[0].argv[1:] for one in found]
+    assert steps == [('{"n":0}',), ('{"n":1}',), ('{"n":2}',), ("0",), ("1",), ("2",)]
+    assert [one.job.arguments or one.job.argv for one in found] == [
+        *({"n": n} for n in range(3)),
+        *(("tool", str(n)) for n in range(3)),
+    ]

@@ -176,6 +176,23 @@ def test_whoever_is_interrupted_at_whatever_moment_leaves_nobody_waiting(store: 
         assert combining.enqueue(job("2")) == Receipt(id=2, state="available"), step
 
 
+def test_what_the_store_cannot_do_is_not_tried_for_each_of_many(store: Store) -> None:
+    """Each try may take as long as the store has patience, and all wait for the last."""
+    tried: list[int] = []
+
+    def broken(jobs: Sequence[NewJob]) -> list[Receipt]:
+        if jobs[0].name == "1":
+            return store(jobs)
+        tried.append(len(jobs))
+        raise ZeroDivisionError if len(jobs) > 1 else StoreBusy("busy")
+
+    callers = Callers(Combining(broken, lambda: LONG), store)
+    callers.lead_and_follow([2, 3, 4])
+    told = callers.end()
+    assert tried == [3, 1]
+    assert [isinstance(told[number], StoreBusy) for number in (2, 3, 4)] == [True] * 3
+
+
 def test_an_error_that_nobody_foresaw_is_told_to_the_one_whose_it_is(store: Store) -> None:
     def choosy(jobs: Sequence[NewJob]) -> list[Receipt]:
         receipts = store(jobs)

@@ -46,7 +46,15 @@ class TestLocate:
             locate({"HOME": "."})
         with pytest.raises(HomeError, match="where your home folder is"):
             locate({"HOME": "~", "XDG_DATA_HOME": "/d"})
+        with pytest.raises(HomeError, match="where your home folder is"):
+            locate({"HOME": ""})
         assert locate({"HOME": ".", "RUNQ_HOME": "/q"}).data == "/q"
+
+    @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no XDG folders")
+    def test_a_home_may_be_the_root_or_end_in_a_slash(self) -> None:
+        assert locate({"HOME": "/"}).data == "/.local/share/runq"
+        usual = locate({"HOME": "/h"})
+        assert locate({"HOME": "/h/", "RUNQ_HOME": usual.data}) == usual
 
     def test_nothing_is_made_by_looking(self, tmp_path: Path) -> None:
         locate({"RUNQ_HOME": str(tmp_path / "q")})

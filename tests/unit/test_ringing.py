@@ -77,6 +77,19 @@ def test_one_that_has_just_changed_is_read_again(home: Home, own: Bell, looks: l
     assert looks == [home.bells] * 3
 
 
+def test_a_single_bell_that_is_somebody_elses_is_rung(home: Home, own: Bell) -> None:
+    """The worker's own may be gone: a folder that was cleaned, or made anew."""
+    ringer = Ringer(home, own)
+    os.unlink(f"{home.bells}/{own.name}")
+    other = Bell(home, "watch")
+    for _ in range(2):
+        unchanged_for_long(home)
+        ringer.ring("watch")
+        assert rung(other)
+        other.clear()
+    other.close()
+
+
 def test_a_home_without_bells_is_no_error(home: Home, own: Bell) -> None:
     ringer = Ringer(home, own)
     os.rename(home.bells, home.bells + ".gone")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers import wait_until
+from tests.helpers import TIME_OUTS, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -411,8 +411,8 @@ class TestStopping:
 @pytest.mark.parametrize(
     "body",
     [
-        "def tidy(context):\n    context.progress('at it')\n    while not context.stopped:\n        time.sleep(0.01)",
-        "async def tidy(context):\n    context.progress('at it')\n    try:\n        await anyio.sleep_forever()\n"
+        "def tidy(context):\n    begin(context)\n    while not context.stopped:\n        time.sleep(0.01)",
+        "async def tidy(context):\n    begin(context)\n    try:\n        await anyio.sleep_forever()\n"
         "    except anyio.get_cancelled_exc_class():\n        pass",
     ],
     ids=["plain", "co"],
@@ -421,11 +421,13 @@ class TestStopping:
 def test_one_that_has_seen_that_it_is_to_stop_and_returns_has_stopped(
     rig: Rig, program: Program, body: str, how: str
 ) -> None:
-    limit = ", timeout=0.5" if how == "timed_out" else ""
-    process = program.stay(f"@handler('tidy'{limit})\n{body}\n")
-    job = add(rig, "tidy", "--retries", "0")
-    if how != "timed_out":  # of one that has ended no progress is shown
-        at_it(rig, job)
+    begin = "def begin(context):\n    open(f'begun {context.job}', 'x').close()"
+    process = program.stay(f"{begin}\n@handler('tidy')\n{body}\n")
+    if how == "timed_out":
+        job = timed_out_at_it(rig, "tidy")
+    else:
+        job = add(rig, "tidy", "--retries", "0")
+        rig.wrote(f"begun {job}")
     if how == "cancelled":
         rig.runq("cancel", str(job))
     elif how == "interrupted":
@@ -433,6 +435,16 @@ def test_one_that_has_seen_that_it_is_to_stop_and_returns_has_stopped(
         process.left()
     rig.reaches(job, {"cancelled": "cancelled", "timed_out": "dead", "interrupted": "available"}[how])
     assert rig.outcomes(job) == [(how, None)]
+
+
+def timed_out_at_it(rig: Rig, handler: str) -> int:
+    """A job whose time was over after its function had begun, of which that leaves a file."""
+    for seconds in TIME_OUTS:
+        job = add(rig, handler, "--retries", "0", "--timeout", str(seconds))
+        rig.reaches(job, "dead")
+        if (rig.folder / f"begun {job}").exists():
+            return job
+    raise AssertionError(f"it has not begun in {TIME_OUTS[-1]} s")
 
 
 def test_heartbeats_keep_it_alive_beyond_what_it_may_be_silent(rig: Rig, program: Program) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from queue_core import spool
+from queue_core import safekeeping, spool
 from queue_core.admission import prepare
 from queue_core.keeper import boot as keeper_boot
 from queue_core.keeper import protocol
 from queue_core.model import NewJob, Origin
+from queue_core.safekeeping import Listed
+from queue_core.service import Queue
 from queue_core.worker import janitor as janitor_module
 from queue_core.worker.janitor import Janitor
 from tests.helpers import wait_until
@@ -164,3 +166,34 @@ def test_a_worker_prunes_once_an_hour_however_short_workers_live(rig: Rig, busy:
 def test_room_for_the_spool_is_set_aside(rig: Rig) -> None:
     rig.drain()
     assert (rig.home / "spool" / ".ballast").stat().st_size == spool.BALLAST
+
+
+def test_where_nothing_changes_it_is_seldom_looked_what_is_due(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(janitor_module, "PRUNE_EVERY", 0.0)
+    monkeypatch.setattr(rig.queue, "prune", lambda: done.append("prune") or 0)
+
+    def take_due(*_: object, **__: object) -> list[Listed]:
+        done.append("back up")
+        return []
+
+    monkeypatch.setattr(safekeeping, "take_due", take_due)
+    janitor = Janitor(rig.queue, lambda _: None)
+
+    def done_in(rounds: int) -> list[str]:
+        done.clear()
+        for _ in range(rounds):
+            janitor._do_what_is_due()  # pyright: ignore[reportPrivateUsage]
+        return done
+
+    both = ["prune", "back up"]
+    assert done_in(1) == both
+    assert done_in(janitor_module.REST - 1) == []
+    assert done_in(1) == both, "time too makes something due"
+    assert done_in(3) == []
+    other = Queue.open(rig.env)
+    other.submit(("true",))
+    other.close()
+    assert done_in(1) == both, "somebody has changed something"
+    assert done_in(janitor_module.REST - 1) == []
+    assert done_in(1) == both, "the rounds are counted from then on"

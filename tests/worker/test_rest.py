@@ -9,18 +9,24 @@ import pytest
 
 from queue_core.errors import StoreBusy
 from queue_core.liveness import LifeLock, ask_to_leave
+from queue_core.model import NewJob, Origin
 from queue_core.service import Queue
 from queue_core.sqlite import ballast
-from queue_core.worker import rest
+from queue_core.worker import janitor, loop, rest
 from queue_core.worker.rest import Rest
 from queue_core.worker.threads import OwnThread
 from queue_core.worker.waking import Wake
+from tests.helpers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.worker.conftest import Inner, Rig
+
 POLL = 0.001
+WORKERS_POLL = 0.02
+NEVER = 10**6  # looks, or seconds
 
 
 @pytest.fixture
@@ -129,3 +135,43 @@ def test_a_store_that_cannot_be_read_is_for_the_turn_to_find_out(
     monkeypatch.setattr(sleeper.queue.store, "version", busy)
     assert sleeper.sleep() == (True, 1)
     assert sleeper.sleep() == (True, 1)
+
+
+@pytest.fixture
+def at_rest(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Inner:
+    """A whole worker that has left out several looks, and would leave out all others if nothing changed."""
+    for module in (loop, rest):
+        monkeypatch.setattr(module, "POLL", WORKERS_POLL)
+    monkeypatch.setattr(rest, "LONGEST", NEVER)
+    monkeypatch.setattr(janitor, "ROUND", NEVER)
+    left_out: list[object] = []  # since it has last looked
+    look, inner = loop.look, rig.inner()
+    version = inner.queue.store.version
+
+    def looking(*about: Any) -> Any:
+        left_out.clear()
+        return look(*about)
+
+    def asking() -> object:
+        left_out.append(found := version())
+        return found
+
+    monkeypatch.setattr(loop, "look", looking)
+    monkeypatch.setattr(inner.queue.store, "version", asking)
+    wait_until(lambda: len(left_out) >= 5, "it has left out several looks")
+    return inner
+
+
+def test_a_worker_at_rest_runs_what_is_stored_without_a_ring(rig: Rig, at_rest: Inner) -> None:
+    queue = rig.queue  # another connection than the worker's
+    admissions = queue.considered([NewJob(argv=("true",))], Origin(caller="person"))
+    (stored,) = queue.store.enqueue(admissions, now=queue.clock(), capacity=10, parallelism=10)
+    rig.reaches(stored.id, "succeeded")
+    assert [one.job for one in at_rest.settled] == [stored.id]
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_a_worker_at_rest_leaves_when_it_is_asked_to_without_a_ring(rig: Rig, at_rest: Inner, now: bool) -> None:
+    ask_to_leave(rig.queue.home, at_rest.worker.id, now=now)
+    assert at_rest.left() is None
+    assert at_rest.worker.mode == ("stop" if now else "finish")
