@@ -145,10 +145,12 @@ class Tasks(Extension):
         queue = self._session.queue
         task, it = self._found(task_id)
         question = approving.question_on(self._session, task, it, asks)
+        # Before the view is made: what a task that is completed says of its successors is said for good.
+        standing = queue.standings([it.id]).get(it.id, it.state) if it.escalated_to else it.state
         state = task_states.described(
             it,
             queue.view_of(it),
-            standing=queue.standings([it.id]).get(it.id, it.state) if it.escalated_to else it.state,
+            standing=standing,
             questions={question.key: question.request()} if question else {},
             now=queue.clock(),
             keep_days=queue.settings.keep_days,

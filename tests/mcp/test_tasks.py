@@ -15,7 +15,8 @@ from mcp_server import approving, asking
 from mcp_server.session import Session
 from mcp_server.tasks import IDENTIFIER
 from queue_core import rules
-from queue_core.jobs import Filter
+from queue_core.jobs import Filter, Job
+from queue_core.service import Queue
 from tests.helpers import wait_until
 from tests.mcp.followers import (
     answer,
@@ -153,6 +154,31 @@ async def test_what_took_over_counts_and_can_be_cancelled(place: Place) -> None:
                 await anyio.sleep(0.02)
         await request(client, "cancel", taskId=task)
         assert (await until(client, task, "completed"))["result"]["isError"] is True
+
+
+async def test_what_a_completed_task_says_of_its_successors_is_how_they_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The successor ends just after the task was looked at, and before the answer."""
+    place.configure(agents="allow")
+    gate = place.project / "gate"
+    with (place.home / "config.toml").open("a") as config:
+        config.write(f'[escalate.false]\nrun = ["sh", "-c", "until [ -e {gate} ]; do sleep 0.02; done"]\n')
+    place.start_worker()
+    real = Queue.view_of
+
+    def view_and_end(queue: Queue, job: Job) -> Any:
+        view = real(queue, job)
+        if job.escalated_to and not gate.exists():
+            gate.touch()
+            wait_until(lambda: queue.standings([job.id]) == {job.id: "succeeded"}, "the successor has ended", 60)
+        return view
+
+    async with follower(place) as client:
+        task = await begin(client, "false")
+        monkeypatch.setattr(Queue, "view_of", view_and_end)
+        found = await until(client, task, "completed")
+    assert "(succeeded)" in found["statusMessage"]
 
 
 # -- what becomes a task, and for whom ---------------------------------------------------------------------
