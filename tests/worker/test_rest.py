@@ -167,7 +167,7 @@ def test_a_worker_at_rest_runs_what_is_stored_without_a_ring(rig: Rig, at_rest: 
     admissions = queue.considered([NewJob(argv=("true",))], Origin(caller="person"))
     (stored,) = queue.store.enqueue(admissions, now=queue.clock(), capacity=10, parallelism=10)
     rig.reaches(stored.id, "succeeded")
-    assert [one.job for one in at_rest.settled] == [stored.id]
+    wait_until(lambda: [one.job for one in at_rest.settled] == [stored.id], "its worker has told so as well")
 
 
 @pytest.mark.parametrize("now", [False, True])
