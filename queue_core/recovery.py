@@ -27,6 +27,11 @@ class Found(Frozen):
     adoptable: tuple[Orphan, ...] = ()  # their keeper lives: a worker asks it
     alone: tuple[Orphan, ...] = ()  # the command lives on without a keeper: nothing else runs for that job
 
+    @property
+    def orphans(self) -> tuple[Orphan, ...]:
+        """Whatever a worker can adopt, with a keeper or without."""
+        return (*self.adoptable, *self.alone)
+
 
 def orphans(store: Store, home: Home) -> list[Orphan]:
     """The claims whose worker is dead: its lock in this home tells, whatever the host was called then."""

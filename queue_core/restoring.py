@@ -323,7 +323,7 @@ def _settle_what_ran(staging: Home, home: Home, **how: Any) -> None:
     store = SqliteStore(staging)
     try:
         found = recovery.recover(store, home, **how)
-        if found.adoptable or found.alone:
+        if found.orphans:
             raise QueueError(_RUNNING.format("commands still run", "them"))
     finally:
         store.close()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -9,17 +10,27 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from queue_core.keeper import processes
 
 T = TypeVar("T")
+
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
 
 POLL_SECONDS = 0.01
 PATIENCE = 60  # seconds for what takes milliseconds on an idle machine; only a test that fails waits for so long
 # For commands that have to be up when their time is over: a busy machine may miss the shorter ones.
 TIME_OUTS = (0.5, 3.0, 20.0)
 MEMORY = "/dev/shm"  # where there is one
+
+
+def rung(bell: HasFileno | int) -> bool:
+    """Whether somebody has rung."""
+    return bool(select.select([bell], [], [], 0)[0])
 
 
 def wait_until(predicate: Callable[[], T], description: str, timeout: float = PATIENCE) -> T:

@@ -14,6 +14,7 @@ from queue_core.fastjson import dumps
 from queue_core.lifecycle import entry_state
 from queue_core.model import PRIORITIES, Receipt
 from queue_core.sqlite import audit, queues
+from queue_core.sqlite.admit import place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _rows(tx: sqlite3.Connection, run: Run, now: float) -> list[dict[str, Any]]:
     return [{**whole, **_row(like, parks, now)} for like, _ in run]
 
 
-def _row(like: Admission, parks: dict[str | None, str], now: float) -> dict[str, Any]:
+def _row(like: Admission, parks: dict[str | None, str | None], now: float) -> dict[str, Any]:
     job = like.job
     state = entry_state(held=like.held is not None, unmet=0, due_at=like.due_at, now=now)
     available = state == "available"
@@ -171,14 +172,9 @@ def _row(like: Admission, parks: dict[str | None, str], now: float) -> dict[str,
     }
 
 
-def _parks(tx: sqlite3.Connection, handlers: Sequence[str | None]) -> dict[str | None, str]:
-    """Where jobs are parked whose handler no claiming worker has, by handler.
-
-    As the schema asks for: `admit.place_of` says the same of one.
-    """
-    named = {handler for handler in handlers if handler is not None}
-    sql = "SELECT 1 FROM worker_handlers WHERE handler = ?"
-    return {handler: "@" + handler for handler in named if tx.execute(sql, (handler,)).fetchone() is None}
+def _parks(tx: sqlite3.Connection, handlers: Sequence[str | None]) -> dict[str | None, str | None]:
+    """Where available jobs are parked, by handler."""
+    return {handler: place_of(tx, handler) for handler in set(handlers) if handler is not None}
 
 
 def _texts(run: Run) -> tuple[list[str], list[str | None]]:

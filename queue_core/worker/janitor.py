@@ -66,10 +66,10 @@ class Janitor:
 
     def _pass_on(self, found: Found | None) -> bool:
         """Whether there is anything to be adopted: that does not wait for anything else."""
-        orphans = [*found.adoptable, *found.alone] if found else []
-        if orphans:
-            self._adopt(orphans)
-        return bool(orphans)
+        if not found or not found.orphans:
+            return False
+        self._adopt(found.orphans)
+        return True
 
     def close(self) -> None:
         """There will be no more rounds."""
@@ -89,7 +89,7 @@ class Janitor:
     def _make_whole_round(self) -> Found | None:
         """Mostly there is nothing to adopt: one way to the thread and back is enough."""
         found = self._make_round()
-        if not (found and (found.adoptable or found.alone)):
+        if not (found and found.orphans):
             self._do_what_is_due()
         return found
 

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from tests.conformance.builders import Bench
 
 
+def wait_for_a_lock(bench: Bench, count: int) -> None:
+    bench.claim_one(bench.add(locks=(("gpu", 1),)))
+    for _ in range(count):
+        bench.add(locks=(("gpu", 1),))
+
+
 def test_a_claim_that_sets_many_aside_lets_others_write_meanwhile(
     store: SqliteStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "MOST_PARKED", 10)
-    bench.claim_one(bench.add(locks=(("gpu", 1),)))
-    for _ in range(25):
-        bench.add(locks=(("gpu", 1),))
+    wait_for_a_lock(bench, 25)
     free = bench.add()
     sent: list[str] = []
     connection = store._writer._database.connection  # pyright: ignore
@@ -33,8 +37,6 @@ def test_a_worker_stays_while_a_claim_has_not_been_through_all_that_is_to_be_set
     store: SqliteStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "MOST_PARKED", 10)
-    bench.claim_one(bench.add(locks=(("gpu", 1),)))
-    for _ in range(10):
-        bench.add(locks=(("gpu", 1),))
+    wait_for_a_lock(bench, 10)
     bench.add()
     assert not store.leave_if_idle("w1", now=bench.now)

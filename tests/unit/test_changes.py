@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import os
-import select
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from queue_core.changes import Bell, ring
 from queue_core.liveness import LifeLock, worker_lives
+from tests.helpers import rung
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from queue_core.home import Home
-
-
-@pytest.fixture
-def work(home: Home) -> Iterator[Bell]:
-    bell = Bell(home, "work")
-    yield bell
-    bell.close()
-
-
-def rung(bell: Bell) -> bool:
-    return bool(select.select([bell], [], [], 0)[0])
 
 
 def test_a_bell_is_heard_until_it_is_cleared(home: Home, work: Bell) -> None:

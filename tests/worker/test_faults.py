@@ -1,7 +1,6 @@
 """A worker whose store, keeper or disk fails it: it bears what passes, and leaves in order when it must."""
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from queue_core.errors import KeeperError, StoreBusy, StoreError, StoreFull
 from queue_core.keeper import boot as keeper_boot
 from queue_core.worker import loop
 from queue_core.worker.options import Options
-from tests.helpers import wait_until
+from tests.helpers import rung, wait_until
 
 from .conftest import PATIENCE, Inner, Rig, alive
 from .test_leaving import nothing_is_left
@@ -255,6 +254,6 @@ def test_a_bell_that_is_just_being_hung_is_not_taken_for_a_dead_ones(rig: Rig, m
     monkeypatch.setattr(os, "mkfifo", mkfifo_and_ring)
     bell = changes.Bell(rig.queue.home, "work")
     changes.ring(rig.queue.home, "work")
-    assert select.select([bell], [], [], 0)[0]
+    assert rung(bell)
     bell.close()
     assert os.listdir(rig.home / "bells") == []
