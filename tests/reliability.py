@@ -1,7 +1,8 @@
 """Try everything against runq's promises, and print the table of claims: `make reliability`.
 
 Runs the storms of `tests/crash` (their size is an option), then the tests that are marked with a claim. Exit code 1
-if any claim was found broken, or was not tried at all.
+if any claim was found broken, or was not tried at all. Why it failed stands at the very end: of a long log, often only
+the last lines are kept.
 """
 
 import argparse
@@ -13,33 +14,84 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 from rich.console import Console
 from rich.table import Table
 
 from tests import claims
+from tests.crash import failures
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs" / "reliability.md"
+MOST = 8  # reasons of a kind that are told at the end
 
 
 def main() -> int:
     """Try, print, judge."""
     given = _arguments()
     with tempfile.TemporaryDirectory() as folder:
-        figures = Path(folder, "figures")
+        figures, storms_failures, report = Path(folder, "figures"), Path(folder, "failures"), Path(folder, "tests.xml")
         figures.touch()
-        env = {**os.environ, "RUNQ_CLAIMS": str(figures)}
+        storms_failures.touch()
+        env = {**os.environ, "RUNQ_CLAIMS": str(figures), failures.FILE: str(storms_failures)}
         began = time.monotonic()
-        storm = [sys.executable, "-m", "tests.crash", "--kills", str(given.kills), "--seed", str(given.seed)]
-        marked = [sys.executable, "-m", "pytest", "-n", str(given.jobs), "-m", "claim", "tests"]
-        codes = [subprocess.run(command, cwd=ROOT, env=env, check=False).returncode for command in (storm, marked)]
+        commands = (storms(given.kills, given.seed), marked_tests(given.jobs, report))
+        codes = [subprocess.run(command, cwd=ROOT, env=env, check=False).returncode for command in commands]
         rows = claims.table(figures.read_text().splitlines())
+        found = (storms_failures.read_text().splitlines(), failed_tests(report))
     seconds = time.monotonic() - began
     _show(rows, seconds, given.seed)
     if given.write:
         _write(rows, seconds, given)
-    return int(any(codes) or any(row.broken or not row.tried for row in rows))
+    failed = int(any(codes) or any(row.broken or not row.tried for row in rows))
+    if failed:
+        _say_why([*_of("storms", codes[0], found[0]), *_of("tests", codes[1], found[1]), *_of_claims(rows)])
+    return failed
+
+
+def storms(kills: int, seed: int) -> list[str]:
+    """The command that plays them."""
+    return [sys.executable, "-m", "tests.crash", "--kills", str(kills), "--seed", str(seed)]
+
+
+def marked_tests(jobs: int, report: Path) -> list[str]:
+    """The command that runs the tests of a claim, and reports them in JUnit's format."""
+    return [sys.executable, "-m", "pytest", "-n", str(jobs), "-m", "claim", f"--junitxml={report}", "tests"]
+
+
+def failed_tests(report: Path) -> list[str]:
+    """The names of those that failed, each with the beginning of why; none if they were cut short before a report."""
+    try:
+        cases = [(case, wrong) for case in ElementTree.parse(report).iter("testcase") for wrong in case]
+    except (FileNotFoundError, ElementTree.ParseError):
+        return []
+    return [
+        f"{case.get('classname')}::{case.get('name')}: {wrong.get('message', '')}"
+        for case, wrong in cases
+        if wrong.tag in ("failure", "error")
+    ]
+
+
+def _of(what: str, code: int, reasons: list[str]) -> list[str]:
+    """Not every way to fail leaves a reason."""
+    more = [f"and {len(reasons) - MOST} more"] if len(reasons) > MOST else []
+    return [f"the {what} ended with code {code}", *reasons[:MOST], *more] if code or reasons else []
+
+
+def _of_claims(rows: list[claims.Row]) -> list[str]:
+    return [
+        f"broken {row.broken} times: {row.promise}" if row.broken else f"not tried: {row.promise}"
+        for row in rows
+        if row.broken or not row.tried
+    ]
+
+
+def _say_why(reasons: list[str]) -> None:
+    console = _console()
+    console.print("FAILED:")
+    for why in reasons:
+        console.print(f"  {' '.join(why.split())}"[: console.width], markup=False, highlight=False)
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,9 +107,13 @@ def _show(rows: list[claims.Row], seconds: float, seed: int) -> None:
     shown = Table("CLAIM", "TRIED", "BROKEN", box=None, pad_edge=False)
     for row in rows:
         shown.add_row(row.promise, _figures(row), str(row.broken))
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = _console()
     console.print(shown)
     console.print(f"in {seconds / 60:.0f} min, seed {seed}")
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def _figures(row: claims.Row) -> str:

@@ -14,20 +14,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from tests import claims
-from tests.crash import reached
+from tests.crash import failures, reached
 from tests.crash.plants import PLANTS
 from tests.crash.storm import SCENARIOS, Result, Scenario, Storm
 from tests.helpers import MEMORY
 
 MOST = 400  # kills in one home
-MORE = 3  # times that a run goes on, with as many kills as one home has, if it has not reached everything
+MORE = 480.0  # seconds for which a run may go on, by as many kills at a time as one home has, to reach everything
 SEEDS_APART = 1000
 LONGEST = 1200.0  # seconds that a round may take; one that hangs has failed
+FEW = 5  # findings of a storm that are told again at the end of everything
 DISK = "64m"
 INSIDE = "CRASH_MAY_MOUNT"
 
@@ -51,25 +52,41 @@ def main() -> int:
     with tempfile.NamedTemporaryFile("r", prefix="reached-") as file:
         os.environ[reached.FILE] = file.name  # for the processes that are started
         worst = _all(_rounds(names, given.kills, given.seed), given.jobs, seconds, given.plant)
-        everything = reached.total(file)
-        for more in range(1, MORE + 1):  # where kills fall is chance: go on until all has been reached, within bounds
-            if worst or not reached.missing(everything):
+        everything = _total(file)
+        give_up = time.monotonic() + min(seconds, MORE)
+        for more in itertools.count(1):  # where kills fall is chance: go on until all has been reached, within bounds
+            left = give_up - time.monotonic()
+            able = able_to_reach(reached.missing(everything), names)
+            if worst or not able or left <= 0:
                 break
-            worst = _all(_rounds(names, MOST, given.seed + more * SEEDS_APART), given.jobs, seconds, given.plant)
-            file.seek(0)
-            everything = reached.total(file)
+            worst = _all(_rounds(able, MOST, given.seed + more * SEEDS_APART), given.jobs, left, given.plant)
+            everything = _total(file)
         return max(worst, _sum_up(everything))
+
+
+def _total(file: IO[str]) -> reached.Reached:
+    file.seek(0)
+    return reached.total(file)
+
+
+def able_to_reach(missing: Sequence[reached.Missing], names: Sequence[str]) -> list[str]:
+    """The scenarios among these that can reach any of it: in trouble little runs, and not everywhere keepers die."""
+    calm = [name for name in names if not SCENARIOS[name].trouble] or names
+    return [name for name in calm if any(SCENARIOS[name].keepers or not what.by_keepers for what in missing)]
 
 
 def _sum_up(everything: reached.Reached) -> int:
     """A line for all storms together; 1 if they have not reached what they are there for."""
-    missing = reached.missing(everything)
+    missing = [what.why for what in reached.missing(everything)]
     counts = (
         ("kills", everything.kills),
         ("at points of a group", everything.groups),
         ("claims found by a verdict", everything.verdicts),
     )
-    print("\n".join([f"all together: {_counted(counts)}", *(f"  {what}" for what in missing)]), flush=True)
+    line = f"all together: {_counted(counts)}"
+    print("\n".join([line, *(f"  {why}" for why in missing)]), flush=True)
+    if missing:
+        failures.note(*(f"the storms have not reached everything: {why}" for why in missing), line)
     return int(bool(missing))
 
 
@@ -81,18 +98,22 @@ def _leave(_number: int, _frame: object) -> None:
 def _all(rounds: Iterator[Round], jobs: int, seconds: float, plant: str) -> int:
     """Every round in a process of its own, some at a time; 1 if one of them failed."""
     give_up = time.monotonic() + seconds
-    running: dict[subprocess.Popen[bytes], float] = {}
+    running: dict[subprocess.Popen[bytes], tuple[Round, float]] = {}
     worst = 0
     try:
         while True:
             while len(running) < jobs and time.monotonic() < give_up and (next_one := next(rounds, None)):
-                running[_start(next_one, max(1.0, give_up - time.monotonic()), plant)] = time.monotonic()
+                process = _start(next_one, max(1.0, give_up - time.monotonic()), plant)
+                running[process] = next_one, time.monotonic()
             if not running:
                 return worst
-            for one, since in list(running.items()):
+            for one, (what, since) in list(running.items()):
                 if one.poll() is not None:
                     del running[one]
                     worst = max(worst, int(one.returncode != 0))
+                    if one.returncode:
+                        took = f"ended with code {one.returncode} after {time.monotonic() - since:.0f} s"
+                        failures.note(f"the storm {what.scenario!r}, {what.kills} kills, seed {what.seed} {took}")
                 elif time.monotonic() - since > LONGEST:
                     one.terminate()
             time.sleep(0.1)
@@ -170,6 +191,8 @@ def _storm(scenario: Scenario, kills: int, seed: int, seconds: float, plant: str
     reached.note(reached_by(result))
     print(summary(result), flush=True)
     if result.findings:
+        name = f"{result.scenario!r}, seed {result.seed}"
+        failures.note(*(f"a finding of {name}: {found.claim}: {found.text}" for found in result.findings[:FEW]))
         if mounted:
             shutil.copytree(storm.world.home, folder / "kept", ignore_dangling_symlinks=True, ignore=_no_pipes)
         print(f"the home is kept: {folder}" + ("/kept (of a disk that is gone with this process)" if mounted else ""))

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from tests.crash.arming import armed
 from tests.crash.frames import CLOSED, Server, reply_of
 from tests.crash.tasks import Need, Task
-from tests.crash.world import Process, World, armed
+from tests.crash.world import Process, World
 
 SERVERS = 4
 CALLS_AT_ONCE = 4  # of one server
@@ -91,7 +92,7 @@ class Clients:
             self._call(self._chance.choice(able))
 
     def _armed(self, role: str) -> str:
-        return armed(self._chance, role) if self._chance.random() < 0.4 else ""
+        return armed(self._chance, role, self._world.points) if self._chance.random() < 0.4 else ""
 
     def boot_server(self) -> Server:
         server = Server(self._world, armed=self._armed("server"))

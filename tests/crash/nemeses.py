@@ -1,6 +1,8 @@
 """What is done to the processes and files of a storm, one deed at a time, as a seeded chance has it.
 
 Who is hit next is whoever has had less than its share of the kills so far; when, where and how is left to chance.
+As long as too few have died at points, whoever may is left to get there: where processes are slow, one that kills by
+the clock would else be there first.
 """
 
 import fcntl
@@ -17,6 +19,7 @@ from random import Random
 
 from tests.crash.clients import Clients
 from tests.crash.frames import Server
+from tests.crash.points import ROLES
 from tests.crash.world import World, parent
 
 MIB = 1 << 20
@@ -25,6 +28,7 @@ IDLE_KEEPERS = 0.05  # chance that a keeper is hit when none has anything to do
 AHEAD = 0.25  # kills for each percent of its share that a role may be ahead of the one that lags most
 GROWN_UP = 2.0  # seconds after which a process has opened the database
 IMPATIENT = 1.0  # seconds without a hit, after which anybody will do
+AT_POINTS = 0.18  # share of the kills of who passes points that are to be at one
 WAL = ("", "-wal", "-shm")
 
 
@@ -38,13 +42,18 @@ class Hunter:
     def hunt(self) -> None:
         """Kill, or now and then stop, one process of the role that lags behind the most and has somebody to hit."""
         least = min(map(self._share, self._shares))
-        patient = time.monotonic() - self._last < IMPATIENT
+        waited = time.monotonic() - self._last
+        spare = waited < IMPATIENT and self._too_few_at_points()
         for role in sorted(self._shares, key=self._share):
-            if patient and self._share(role) > least + AHEAD:
+            if waited < IMPATIENT and self._share(role) > least + AHEAD:
                 return  # wait for who lags, rather than hit what is always there
-            if victims := self._victims(role):
+            if victims := self._victims(role, spare=spare):
                 self._hit(self._chance.choice(victims), role)
                 return
+
+    def had_its_share_at_points(self, role: str) -> bool:
+        """Whether a role's kills at points alone are more than its per cent of all kills."""
+        return self._world.killed_at_points[role] * 100 > self._shares[role] * self._world.kills.total()
 
     def _hit(self, victim: int, role: str) -> None:
         self._last = time.monotonic()
@@ -53,10 +62,19 @@ class Hunter:
         else:
             self._world.kill(victim, role)
 
+    def _too_few_at_points(self) -> bool:
+        kills = sum(self._world.kills[role] for role in ROLES)
+        return self._world.killed_at_points.total() < AT_POINTS * kills
+
     def _share(self, role: str) -> float:
         return self._world.kills[role] / self._shares[role]
 
-    def _victims(self, role: str) -> list[int]:
+    def _victims(self, role: str, *, spare: bool) -> list[int]:
+        """Who may be hit now; to spare those who may die at a point, only the others."""
+        found = self._all_victims(role)
+        return [pid for pid in found if not self._world.may_die_at_a_point(pid)] if spare else found
+
+    def _all_victims(self, role: str) -> list[int]:
         world = self._world
         if role == "command":
             return list(world.running)

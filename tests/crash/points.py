@@ -69,6 +69,7 @@ GROUPS = {
     "spawn request": ("spawn", "request", "keeper start"),
     "record": ("record", "telling"),
 }
+OF_KEEPERS = "record"  # the group that nobody else passes
 
 _plan: "dict[str, tuple[float, str]]" = {}
 _passed: "dict[str, int]" = {}
@@ -122,6 +123,12 @@ def role_of(command: str) -> str:
     if "worker.main" in command or "\0work\0" in command or "\0process-queue\0" in command:
         return "worker"
     return "server" if "mcp_server" in command else "cli"
+
+
+def told_of_keepers_points(command: str) -> bool:
+    """Whether a keeper may die at points, by its command line: its worker tells it there."""
+    told = command.partition("'CRASH_POINTS': '")[2].partition("'")[0]
+    return any(item.partition("=")[0] in ROLES["keeper"] for item in told.split(","))
 
 
 def _role() -> str:

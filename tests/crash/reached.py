@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.crash.points import GROUPS, group_of
+from tests.crash.points import GROUPS, OF_KEEPERS, group_of
 
 FULL = 1000  # kills from which on a run has to reach everything
 OFTEN = 20  # times that a full run has to pass points of each group
@@ -22,6 +22,13 @@ class Reached(NamedTuple):
     verdicts: Counter[str]  # claims
     after_keepers: Counter[str]  # those verdicts where keepers' points are killed at, too
     keepers: bool  # whether there was such a storm
+
+
+class Missing(NamedTuple):
+    """Something that was not reached, in words."""
+
+    why: str
+    by_keepers: bool = False  # only where keepers' points are killed at is it to be had
 
 
 def reached(kills: Counter[str], points: Counter[str], verdicts: Counter[str], *, keepers: bool) -> Reached:
@@ -52,12 +59,17 @@ def total(lines: Iterable[str]) -> Reached:
     return summed
 
 
-def missing(one: Reached) -> list[str]:
+def missing(one: Reached) -> list[Missing]:
     """What a full run has not reached; a smaller one need not."""
     if one.kills.total() < FULL:
         return []
-    found = [f"the verdict {what} was never reached" for what in ("ask_keeper", "settle") if not one.verdicts[what]]
+    found = [
+        Missing(f"the verdict {what} was never reached") for what in ("ask_keeper", "settle") if not one.verdicts[what]
+    ]
     if one.keepers and not (one.after_keepers["alone"] or one.after_keepers["lost"]):
-        found.append("keepers died, and neither alone nor lost was ever reached")
-    few = [group for group in GROUPS if one.groups[group] < OFTEN]
-    return [*found, *(f"points of the group {group!r} were hit {one.groups[group]} times only" for group in few)]
+        found.append(Missing("keepers died, and neither alone nor lost was ever reached", by_keepers=True))
+    for group in GROUPS:
+        if (times := one.groups[group]) < OFTEN:
+            why = f"points of the group {group!r} were hit {times} times only, not {OFTEN}"
+            found.append(Missing(why, by_keepers=group == OF_KEEPERS))
+    return found

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from queue_core.keeper import records
+from tests.crash.arming import armed
 from tests.crash.clients import Clients
 from tests.crash.frames import Server
 from tests.crash.history import History
@@ -18,7 +19,7 @@ from tests.crash.job import payload
 from tests.crash.nemeses import Busy, Frames, Hunter, Trouble
 from tests.crash.tasks import LASTING, number_of
 from tests.crash.witness import ENDED, Finding, Told, judge
-from tests.crash.world import World, armed
+from tests.crash.world import World
 
 STUCK = 40.0  # seconds after which a turn that does not end says where it is
 TICK = 0.004  # seconds between two looks at everything
@@ -26,6 +27,7 @@ CALM = 120.0  # seconds in which an unharmed worker has to finish everything
 BACKLOG = 60  # jobs that nobody has begun, beyond which nobody asks for more
 AHEAD_OF_ALL = 4 * 3600.0  # seconds: later than anything that was put off under a clock that was ahead
 ASKED_AT_ONCE = 16
+ARMED = 0.6  # share of the workers that may die at points
 
 
 class Scenario(NamedTuple):
@@ -182,9 +184,14 @@ class Storm:
             process = self.clients.boot_server().process
             process.until = process.born + self._pace.choice((0.3, 1, 2, 4, 8))
         else:
-            points = armed(self._pace, "worker", keepers=self._scenario.keepers) if self._pace.random() < 0.6 else ""
-            process = self.world.start("worker", ["work"], armed=points)
+            process = self.world.start("worker", ["work"], armed=self._worker_armed())
             process.until = process.born + self._pace.choice((0.1, 0.4, 0.7, 1, 1.5, 3))
+
+    def _worker_armed(self) -> str:
+        if self._pace.random() >= ARMED:
+            return ""
+        keepers = self._scenario.keepers and not self._hunter.had_its_share_at_points("keeper")
+        return armed(self._pace, "worker", self.world.points, keepers=keepers)
 
     def _backlog(self) -> int:
         tasks, begun = self.clients.tasks, self.world.begun

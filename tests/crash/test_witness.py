@@ -365,7 +365,7 @@ def test_a_full_run_that_reached_too_little_has_failed() -> None:
     assert missing(total([json.dumps(enough)] * 2)) == []
     little = reached(Counter(cli=500), often - Counter({"spool write": 15}), Counter(), keepers=True)
     found = missing(total([json.dumps(little)] * 2))
-    assert [word for why in found for word in ("ask_keeper", "settle", "alone", "'spool'") if word in why] == [
+    assert [word for one in found for word in ("ask_keeper", "settle", "alone", "'spool'") if word in one.why] == [
         "ask_keeper",
         "settle",
         "alone",

@@ -25,7 +25,6 @@ from tests.helpers import wait_until
 ROOT = Path(__file__).parent.parent.parent
 CLI = (sys.executable, "-c", "import sys; from queue_core.launch import main; sys.exit(main())")
 SERVER = (sys.executable, "-m", "mcp_server")
-SPOOL = 2  # how much likelier a point at the spool is than one of another group: few processes pass one
 SCAN = 0.15  # seconds between two looks at /proc
 SETTINGS = """\
 agents = "allow"
@@ -83,10 +82,12 @@ class World:
         self.running: dict[int, Running] = {}  # commands, by pid
         self.begun: set[int] = set()  # numbers of the jobs that have begun to run at least once
         self.keepers: dict[int, str] = {}  # pids and ids
+        self._armed_keepers: set[int] = set()
         self.booted: set[int] = set()  # workers that servers have started
         self.kills: Counter[str] = Counter()  # by role: what really was hit
         self.stops: Counter[str] = Counter()
-        self.points: Counter[str] = Counter()
+        self.points: Counter[str] = Counter()  # how often each was hit
+        self.killed_at_points: Counter[str] = Counter()  # by role
         self.started: Counter[str] = Counter()
         self._stopped: dict[int, float] = {}  # pidfds, and when they go on
         self._scanned = 0.0
@@ -167,6 +168,7 @@ class World:
         self.points[" ".join(name)] += 1
         if action == "kill":
             self.kills[role] += 1
+            self.killed_at_points[role] += 1
         elif action == "stop":
             self.stops[role] += 1
             with suppress(ProcessLookupError):
@@ -175,14 +177,21 @@ class World:
     def _scan(self) -> None:
         keepers: dict[int, str] = {}
         booted: set[int] = set()
+        armed: set[int] = set()
         mine = {one.pid for one in self.processes}
         keepers_of_mine = f"{self.home}/keepers/"
         for pid, command in _commands():
             if keepers_of_mine in command:
                 keepers[pid] = command.split(keepers_of_mine)[1].split("\0")[0]
+                if points.told_of_keepers_points(command):
+                    armed.add(pid)
             elif "worker.main" in command and pid not in mine and self.owns(pid):
                 booted.add(pid)
-        self.keepers, self.booted = keepers, booted
+        self.keepers, self.booted, self._armed_keepers = keepers, booted, armed
+
+    def may_die_at_a_point(self, pid: int) -> bool:
+        """Whether a process was given points that it may pass."""
+        return pid in self._armed_keepers or any(one.armed for one in self.processes if one.pid == pid)
 
     def owns(self, pid: int) -> bool:
         """Whether a process is this home's, alive."""
@@ -285,26 +294,6 @@ class World:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def armed(chance: Random, role: str, *, keepers: bool = False) -> str:
-    """Some points at which a process of this role, and of its keepers, may die or stop."""
-    names = list(dict.fromkeys(_point_of(role, chance) for _ in range(3)))
-    likely = [chance.choice((0.2, 0.5, 1)) for _ in names]
-    if keepers:  # one that dies is followed by another of the same worker's
-        names.append(_point_of("keeper", chance))
-        likely.append(0.1)
-    actions = chance.choices(("kill", "stop"), (5, 1), k=len(names))
-    return ",".join(map("=".join, zip(names, map(str, likely), actions, strict=True)))
-
-
-def _point_of(role: str, chance: Random) -> str:
-    """Any group first: there are few points at the spool, and few processes pass them."""
-    groups: dict[str, list[str]] = {}
-    for name in points.ROLES[role]:
-        groups.setdefault(points.group_of(name), []).append(name)
-    weights = [SPOOL if group == "spool" else 1 for group in groups]
-    return chance.choice(chance.choices(list(groups.values()), weights)[0])
 
 
 def alive(pid: int) -> bool:
