@@ -201,13 +201,14 @@ def of_job(rig: Rig, job: int) -> list[int]:
     """Whatever runs for a job: in its session, with its lock or its token; zombies do not."""
     session = rig.pid_of(job)
     lock = os.stat(rig.run_dir(job) / "record")
+    names = {f"RUNQ_JOB_ID={job}".encode(), f"RUNQ_HOME={rig.queue.home.data}".encode()}  # others' jobs have ids, too
     found: list[int] = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
             fd = Path(f"/proc/{name}/fd/198")
             ours = fd.exists() and (fd.stat().st_ino, fd.stat().st_dev) == (lock.st_ino, lock.st_dev)
             ours = ours or os.getsid(int(name)) == session
-            ours = ours or f"\0RUNQ_JOB_ID={job}\0".encode() in b"\0" + Path(f"/proc/{name}/environ").read_bytes()
+            ours = ours or names <= {*Path(f"/proc/{name}/environ").read_bytes().split(b"\0")}
             if ours and alive(int(name)):
                 found.append(int(name))
     return found
