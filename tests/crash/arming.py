@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from random import Random
 
 from tests.crash import points
+from tests.crash.reached import hits_of_groups
 
 FAVOURED = ("spool", points.OF_KEEPERS)  # twice as likely as the others: few processes pass their points
 FEW = 2  # hits: a group that was hit so often is chosen half as often as one that never was
@@ -26,15 +27,7 @@ def armed(chance: Random, role: str, hit: Mapping[str, int], *, keepers: bool = 
     return ",".join(map("=".join, zip(names, map(str, likely), actions, strict=True)))
 
 
-def hits_of_groups(hit: Mapping[str, int]) -> Counter[str]:
-    """How often points of each group were hit."""
-    groups = Counter(dict.fromkeys(points.GROUPS, 0))
-    for name, times in hit.items():
-        groups[points.group_of(name)] += times
-    return groups
-
-
-def _point_of(role: str, hit: Mapping[str, int], chance: Random) -> str:
+def _point_of(role: str, hit: Counter[str], chance: Random) -> str:
     """Any group first: there are few points at the spool, and few processes pass them."""
     groups: dict[str, list[str]] = {}
     for name in points.ROLES[role]:
@@ -43,9 +36,9 @@ def _point_of(role: str, hit: Mapping[str, int], chance: Random) -> str:
     return chance.choice(chance.choices(list(groups.values()), weights)[0])
 
 
-def _keepers_chance(hit: Mapping[str, int]) -> float:
+def _keepers_chance(hit: Counter[str]) -> float:
     """The more their own points lag behind the others, the higher: keepers are few, and pass each point often."""
-    others = [times for group, times in hit.items() if group != points.OF_KEEPERS]
+    others = [hit[group] for group in points.GROUPS if group != points.OF_KEEPERS]
     lag = 1 - min(1.0, hit[points.OF_KEEPERS] * len(others) / max(1, sum(others)))
     least, most = KEEPERS
     return round(least + lag * (most - least), 2)

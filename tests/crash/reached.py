@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,10 +33,15 @@ class Missing(NamedTuple):
 
 def reached(kills: Counter[str], points: Counter[str], verdicts: Counter[str], *, keepers: bool) -> Reached:
     """What one storm has reached."""
+    return Reached(kills, hits_of_groups(points), verdicts, verdicts if keepers else Counter(), keepers)
+
+
+def hits_of_groups(hit: Mapping[str, int]) -> Counter[str]:
+    """How often points of each group were hit, by how often each point was."""
     groups: Counter[str] = Counter()
-    for name, times in points.items():
+    for name, times in hit.items():
         groups[group_of(name)] += times
-    return Reached(kills, groups, verdicts, verdicts if keepers else Counter(), keepers)
+    return groups
 
 
 def note(one: Reached) -> None:
